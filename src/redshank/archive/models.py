@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+
+class EventRecord(models.Model):
+    """An event as it came, and what became of it. Its bytes of media stand in the blob store, under their SHA-256."""
+
+    class State(models.TextChoices):
+        WALKED = "walked"
+        WAITING = "waiting"  # accepted and durable; a worker has yet to decode its media
+        FAILED = "failed"  # could not be walked after several tries; `error` says why
+
+    network = models.CharField(max_length=63)
+    event_id = models.CharField(max_length=200)
+    type = models.CharField(max_length=32)
+    at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    account_id = models.CharField(max_length=200, blank=True)
+    subject_kind = models.CharField(max_length=16, blank=True)
+    subject_id = models.CharField(max_length=200, blank=True)
+    body = models.TextField(help_text="The event as JSON; media without their bytes.")
+    blobs = models.TextField(blank=True, help_text="JSON: media id to SHA-256 of the kept bytes.")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WALKED)
+    verdict = models.TextField(blank=True, help_text="The verdict as JSON; empty where nothing was seen.")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField(null=True, blank=True, help_text="When a waiting event may be tried (again).")
+    error = models.TextField(blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("network", "event_id"), name="event_once"),)
+        indexes = (
+            models.Index(fields=("network", "account_id", "at"), name="event_account_at"),
+            models.Index(fields=("due_at",), condition=Q(state="waiting"), name="event_due"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.network}/{self.event_id}"
+
+
+class AccountRecord(models.Model):
+    """What is known of an account now: the newest of each field that any event told, and its state on the platform."""
+
+    class State(models.TextChoices):
+        ACTIVE = "active"
+        RESTRICTED = "restricted"
+        SUSPENDED = "suspended"
+        DELETED = "deleted"
+
+    network = models.CharField(max_length=63)
+    account_id = models.CharField(max_length=200)
+    handle = models.CharField(max_length=1000, blank=True)
+    display_name = models.CharField(max_length=1000, blank=True)
+    bio = models.TextField(blank=True)
+    url = models.TextField(blank=True)
+    created_at = models.DateTimeField(null=True, blank=True)
+    followers = models.BigIntegerField(null=True, blank=True)
+    following = models.BigIntegerField(null=True, blank=True)
+    posts = models.BigIntegerField(null=True, blank=True)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.ACTIVE)
+    labels = models.JSONField(default=list, help_text="Labels of ours, put by rules and people.")
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("network", "account_id"), name="account_once"),)
+
+    def __str__(self) -> str:
+        return self.handle or self.account_id
+
+
+class Blob(models.Model):
+    """Bytes kept in the blob store under their SHA-256. What no case and no evidence needs is deleted after its walk."""
+
+    sha256 = models.CharField(max_length=64, primary_key=True)
+    size = models.BigIntegerField()
+    kind = models.CharField(max_length=8, blank=True, help_text="image or video, as decoded.")
+    kept_for = models.CharField(max_length=16, blank=True, help_text="case or evidence; empty: only until its walk.")
+    stored_at = models.DateTimeField()

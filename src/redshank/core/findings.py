@@ -1,0 +1,71 @@
+"""What a detector saw. Every finding says where it saw it, how strongly, and by which known entry."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Span(msgspec.Struct, frozen=True, tag="span", tag_field="in"):
+    """A stretch of a text field. `field` is its path (`post.text`); `start`, `end` count code points, end excluded."""
+
+    field: str
+    start: int
+    end: int
+
+
+class TimeRange(msgspec.Struct, frozen=True):
+    """Seconds `start` to `end` of the seen video that match seconds `known_start` to `known_end` of the known one."""
+
+    start: float
+    end: float
+    known_start: float
+    known_end: float
+
+
+class Frames(msgspec.Struct, frozen=True, tag="frames", tag_field="in"):
+    """Parts of a video. `media` is the media's id; the shares are of sampled seconds, 0 to 1."""
+
+    media: str
+    share: float
+    known_share: float
+    ranges: tuple[TimeRange, ...]
+
+
+class Whole(msgspec.Struct, frozen=True, tag="whole", tag_field="in"):
+    """A whole field (`post.links`, `account.avatar`) or a whole media item (`media:ID`)."""
+
+    field: str
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A finding against a bank: which entry, at what distance, and how far it might have been.
+
+    `distance` and `limit` are Hamming distances of 256-bit hashes; None where a match is exact.
+    `severity` runs from 1 (context) to 5 (calls for instant attention), as the bank has it.
+    """
+
+    bank: str
+    entry: int
+    value: str
+    policy: str
+    severity: int
+    label: str = ""
+    source: str = ""
+    distance: int | None = None
+    limit: int | None = None
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one detector saw in one place.
+
+    `kind` is the kind of thing compared: pdq, video, md5, sha256, url, domain, term. `score` runs from 0 to 1, the
+    detector's own measure of strength (1 for an exact match). `seen` is what was found there: the hash, the link, the
+    words.
+    """
+
+    detector: str
+    kind: str
+    score: float
+    where: Span | Frames | Whole
+    seen: str = ""
+    match: Match | None = None

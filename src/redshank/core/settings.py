@@ -1,0 +1,181 @@
+"""Every setting of an installation: its type, its default and one sentence about it, in one place.
+
+A setting comes from the environment (`REDSHANK_DATABASE`, `REDSHANK_MEDIA_MAX_PIXELS`), else from one TOML file
+(`database = …`, `[media] max_pixels = …`), else from its default here. A wrong or unknown one stops the start, by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from redshank.core.errors import Problem
+
+
+class MediaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How files of strangers are fetched, decoded and compared."""
+
+    max_bytes: Annotated[int, Meta(ge=1024, description="Largest file that is fetched or decoded, in bytes.")] = (
+        512 * 1024 * 1024
+    )
+    max_pixels: Annotated[int, Meta(ge=1, description="Largest picture or frame that is decoded, in pixels.")] = (
+        100_000_000
+    )
+    max_video_seconds: Annotated[
+        int, Meta(ge=1, description="Longest stretch of a video that is hashed, in seconds.")
+    ] = 4 * 3600
+    decode_seconds: Annotated[
+        int, Meta(ge=1, description="Processor time that decoding one file may take, in seconds.")
+    ] = 120
+    decode_memory: Annotated[int, Meta(ge=1, description="Memory that decoding one file may take, in bytes.")] = (
+        2 * 1024 * 1024 * 1024
+    )
+    fetch_seconds: Annotated[int, Meta(ge=1, description="Time that fetching one file may take, in seconds.")] = 60
+    fetch_private: Annotated[
+        tuple[str, ...],
+        Meta(description="Private hosts, as host:port, from which media may be fetched all the same. Empty: none."),
+    ] = ()
+    pdq_limit: Annotated[
+        int, Meta(ge=0, le=31, description="Hamming distance within which two PDQ hashes match, of 256 bits.")
+    ] = 31
+    pdq_quality: Annotated[
+        int, Meta(ge=0, le=100, description="Pictures of a lower PDQ quality are kept and marked, but match nothing.")
+    ] = 50
+    video_share: Annotated[
+        float,
+        Meta(ge=0, le=1, description="Share of either video's seconds that must match before it is called a copy."),
+    ] = 0.5
+
+
+class IngestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is taken in at the door."""
+
+    max_event_bytes: Annotated[
+        int, Meta(ge=1024, description="Largest single event, in bytes; larger ones are rejected.")
+    ] = 12 * 1024 * 1024
+    max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body, in bytes.")] = 64 * 1024 * 1024
+    batch: Annotated[int, Meta(ge=1, le=10_000, description="Events that are committed together.")] = 1000
+
+
+class OutboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How actions leave."""
+
+    timeout_seconds: Annotated[
+        float, Meta(gt=0, description="Time that a platform has to answer an action, in seconds.")
+    ] = 10
+    give_up_hours: Annotated[
+        float, Meta(gt=0, description="An action that was not taken for so long becomes a dead letter, in hours.")
+    ] = 72
+    confirm_hours: Annotated[
+        float,
+        Meta(gt=0, description="A sent action that is not confirmed for so long is shown as overdue, in hours."),
+    ] = 24
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of an installation."""
+
+    data_dir: Annotated[str, Meta(description="Folder for all that Redshank stores on this machine.")] = "redshank-data"
+    database: Annotated[
+        str, Meta(description="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME. Empty: SQLite in data_dir.")
+    ] = ""
+    secret_key: Annotated[
+        str,
+        Meta(
+            description="Signs sessions and derives webhook secrets, 32 characters or more. Empty: made once, kept in data_dir."
+        ),
+    ] = ""
+    allowed_hosts: Annotated[tuple[str, ...], Meta(description="Host names under which the console is served.")] = (
+        "localhost",
+        "127.0.0.1",
+        "[::1]",
+    )
+    https: Annotated[
+        bool, Meta(description="The console is reached by HTTPS: cookies are marked so, HSTS is sent.")
+    ] = False
+    host: Annotated[str, Meta(description="Address that `redshank serve` listens on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port that `redshank serve` listens on.")] = 8090
+    workers: Annotated[int, Meta(ge=1, description="Processes that `redshank serve` starts.")] = 1
+    rules: Annotated[str, Meta(description="File or folder of rules. Empty: the rules that come with Redshank.")] = ""
+    log_format: Annotated[str, Meta(pattern="^(json|text)$", description="json for machines, text for people.")] = (
+        "text"
+    )
+    log_level: Annotated[
+        str, Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
+    ] = "info"
+    media: MediaSettings = MediaSettings()
+    ingest: IngestSettings = IngestSettings()
+    outbox: OutboxSettings = OutboxSettings()
+
+
+def load_settings(toml: str, environ: Mapping[str, str], *, where: str = "settings") -> Settings:
+    """The settings that `toml` (a file's text) and `environ` give, the environment winning.
+
+    Raises `Problem` naming the setting, where it stood, and what it should be.
+    """
+    try:
+        values: dict[str, Any] = tomllib.loads(toml)
+    except tomllib.TOMLDecodeError as error:
+        raise Problem(f"not valid TOML: {error}", where=where) from None
+    for path, type_, _, _ in documented_settings():
+        name = environment_name(path)
+        if name in environ:
+            _put(values, path, _from_text(environ[name], type_))
+    known = {environment_name(path) for path, *_ in documented_settings()} | {"REDSHANK_CONFIG"}
+    for name in environ:
+        if name.startswith("REDSHANK_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise Problem("no such setting", where=name, hint=f"Did you mean {near[0]}?" if near else "")
+    try:
+        return msgspec.convert(values, Settings)
+    except msgspec.ValidationError as error:
+        raise Problem(str(error).replace("`$.", "`").replace("`$`", "the top"), where=where) from None
+
+
+def documented_settings() -> list[tuple[str, Any, Any, str]]:
+    """Each setting as (path, type, default, sentence); a path is `port` or `media.max_pixels`."""
+    return _documented(Settings, "")
+
+
+def environment_name(path: str) -> str:
+    """The environment variable of a setting: `REDSHANK_MEDIA_MAX_PIXELS` for `media.max_pixels`."""
+    return "REDSHANK_" + path.upper().replace(".", "_")
+
+
+def _documented(cls: type[msgspec.Struct], prefix: str) -> list[tuple[str, Any, Any, str]]:
+    out: list[tuple[str, Any, Any, str]] = []
+    hints = get_type_hints(cls, include_extras=True)
+    for field in msgspec.structs.fields(cls):
+        type_ = hints[field.name]
+        if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+            out += _documented(type_, f"{prefix}{field.name}.")
+            continue
+        inner, meta = get_args(type_)[:2]
+        out.append((prefix + field.name, inner, field.default, meta.description))
+    return out
+
+
+def _from_text(text: str, type_: Any) -> Any:
+    if get_origin(type_) is tuple:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if type_ is bool:
+        return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}.get(text.lower(), text)
+    for kind in (int, float):
+        if type_ is kind:
+            try:
+                return kind(text)
+            except ValueError:
+                return text
+    return text
+
+
+def _put(values: dict[str, Any], path: str, value: Any) -> None:
+    *groups, name = path.split(".")
+    for group in groups:
+        values = values.setdefault(group, {})
+    values[name] = value
