@@ -38,6 +38,31 @@ class BlobStore:
             raise
         return digest
 
+    def put_file(self, source: Path) -> tuple[str, int]:
+        """Keep the file `source` by moving it here; give its SHA-256 in hex and its size in bytes.
+
+        Raises OSError like `put`. `source` is gone afterwards.
+        """
+        with source.open("r+b") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+            os.fsync(file.fileno())
+        path = self.path(digest)
+        if path.exists():
+            source.unlink()
+            return digest, size
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(path)
+        return digest, size
+
+    def new_file(self) -> Path:
+        """A fresh path on the store's own disk, to write into and then `put_file`."""
+        folder = self.root / "incoming"
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder)
+        os.close(handle)
+        return Path(name)
+
     def path(self, sha256: str) -> Path:
         """Where the bytes of `sha256` lie, or would. Raises BadInput for what is no SHA-256 in lower-case hex."""
         if len(sha256) != 64 or not all(letter in "0123456789abcdef" for letter in sha256):

@@ -17,7 +17,7 @@ class Problem(Exception):
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{head} {self.hint}" if self.hint else head
+        return f"{head.rstrip('.')}. {self.hint}" if self.hint else head
 
 
 class BadInput(Problem):

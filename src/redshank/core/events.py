@@ -269,9 +269,7 @@ def decode_event(raw: bytes | str, *, now: datetime) -> Event:
     try:
         event: Event = _decoder.decode(raw)
     except msgspec.ValidationError as error:
-        found = _PATH.match(str(error))
-        reason, path = (found["reason"], found["path"] or "") if found else (str(error), "")
-        raise EventError(reason, where=path.removeprefix("$").removeprefix(".")) from None
+        raise _named(str(error)) from None
     except msgspec.DecodeError as error:
         raise EventError(_why_not_json(raw, error)) from None
     except RecursionError:
@@ -280,6 +278,30 @@ def decode_event(raw: bytes | str, *, now: datetime) -> Event:
         raise EventError("not valid UTF-8") from None
     _check_dates(event, now)
     return event
+
+
+_FIELD = re.compile(r"^Object (missing required|contains unknown) field `(?P<name>[^`]*)`$")
+_PATTERN = re.compile(r"^Expected `str` matching regex '(?P<pattern>.*)'$", re.DOTALL)
+_SHAPES = {
+    r"^[^\x00-\x1f\x7f]+$": "has a control character in it",
+    r"^[a-z0-9][a-z0-9.-]{0,62}$": "is not a network's name: lower-case letters, digits, dots and hyphens, 63 at most",
+    r"^[a-z]{1,16}:[A-Za-z0-9_-]{16,128}$": "is not a keyed token such as device:3q2-7wAAAAAAAAAAAAAA",
+    r"^[0-9a-fA-F]{64}$": "is not 64 hexadecimal digits",
+    r"^[0-9a-fA-F]{32}$": "is not 32 hexadecimal digits",
+}
+
+
+def _named(message: str) -> EventError:
+    """The decoder's message as field and reason."""
+    found = _PATH.match(message)
+    reason, path = (found["reason"], found["path"] or "") if found else (message, "")
+    path = path.removeprefix("$").removeprefix(".")
+    if field := _FIELD.match(reason):
+        reason = "is missing" if field[1] == "missing required" else "is no field that we know"
+        path = f"{path}.{field['name']}" if path else field["name"]
+    elif shape := _PATTERN.match(reason):
+        reason = _SHAPES.get(shape["pattern"].replace("\\\\", "\\"), reason)
+    return EventError(reason, where=path)
 
 
 def _why_not_json(raw: bytes | str, error: Exception) -> str:
@@ -292,9 +314,10 @@ def _why_not_json(raw: bytes | str, error: Exception) -> str:
 
 def _check_dates(event: Event, now: datetime) -> None:
     _check_date("at", event.at, now)
-    account = getattr(event, "account", None)
-    if account is not None and account.created_at is not None:
-        _check_date("account.created_at", account.created_at, now)
+    for name in ("account", "followed"):
+        account = getattr(event, name, None)
+        if account is not None and account.created_at is not None:
+            _check_date(f"{name}.created_at", account.created_at, now)
 
 
 def _check_date(path: str, value: datetime, now: datetime) -> None:

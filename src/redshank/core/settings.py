@@ -59,6 +59,9 @@ class IngestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         int, Meta(ge=1024, description="Largest single event, in bytes; larger ones are rejected.")
     ] = 12 * 1024 * 1024
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body, in bytes.")] = 64 * 1024 * 1024
+    keep_media_hours: Annotated[
+        int, Meta(ge=1, description="Media that no case and no evidence needs are deleted after so long, in hours.")
+    ] = 48
     batch: Annotated[int, Meta(ge=1, le=10_000, description="Events that are committed together.")] = 1000
 
 

@@ -39,10 +39,11 @@ class Report(models.Model):
 class IngestFile(models.Model):
     """How far a file was read, so that a run that was cut off goes on where it stopped."""
 
-    fingerprint = models.CharField(max_length=64, unique=True, help_text="SHA-256 of its path, size and first 64 KiB.")
+    fingerprint = models.CharField(max_length=64, unique=True, help_text="SHA-256 of its path and its first 64 KiB.")
     path = models.TextField()
     line = models.BigIntegerField(default=0)
     accepted = models.BigIntegerField(default=0)
     duplicates = models.BigIntegerField(default=0)
     rejected = models.BigIntegerField(default=0)
+    rejects_size = models.BigIntegerField(default=0, help_text="Bytes of the file of rejected lines that are true.")
     finished_at = models.DateTimeField(null=True, blank=True)

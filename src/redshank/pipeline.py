@@ -1,0 +1,487 @@
+"""The walk: event in, verdict out, and all that a verdict asks for, done once.
+
+`accept` takes raw events from any of the three ways in. What needs no decoding is walked at once, in the transaction
+that claims it; what carries media is claimed as waiting, its bytes on disk, and `walk_waiting` walks it when a worker
+has hashed them. Either way the claim, the verdict, the cases, the actions with their outbox rows, and the audit entries
+are committed together or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+import redshank.rules
+from redshank.archive import services as archive
+from redshank.archive.models import EventRecord
+from redshank.audit.services import Step, preserve, record
+from redshank.banks import services as banks
+from redshank.cases import services as cases
+from redshank.core import (
+    ActionUpdated,
+    AddLabel,
+    Event,
+    EventError,
+    Fired,
+    Media,
+    OpenCase,
+    Preserve,
+    Problem,
+    ReportReceived,
+    RequestAction,
+    Subject,
+    Verdict,
+    decode_event,
+    event_key,
+    stable_id,
+    subject_of,
+)
+from redshank.enforcement import services as enforcement
+from redshank.intake import services as intake
+from redshank.media import FetchError, Hasher, MediaError, MediaHashes, fetch
+from redshank.rules import Facts, RuleSet, load_rules
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TRIES = 6
+"""Tries to fetch an event's media before it is walked without them; with the waits below, over about an hour."""
+MEDIA_WAITS = tuple(timedelta(minutes=minutes) for minutes in (0.5, 2, 5, 15, 40))
+RULES_CHECKED_EVERY = 1.0
+"""Seconds after which a changed rule file is noticed."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one raw event; `field` and `reason` say why it was rejected."""
+
+    status: Literal["accepted", "duplicate", "rejected"]
+    id: str | None = None
+    network: str | None = None
+    field: str | None = None
+    reason: str | None = None
+
+
+class StoreFullError(Problem):
+    """The bytes could not be kept. Nothing of the batch was taken; the sender should send it again later."""
+
+
+class _IdOnly(msgspec.Struct):
+    id: str | None = None
+    network: str | None = None
+
+
+_id_decoder = msgspec.json.Decoder(_IdOnly)
+_json = msgspec.json.Encoder(order="deterministic")
+
+
+def accept(
+    raws: Iterable[bytes],
+    *,
+    now: datetime,
+    actor: str,
+    network: str | None = None,
+) -> list[Answer]:
+    """Take raw events, each one JSON object in UTF-8; give one answer each, in their order.
+
+    `actor` is who sends, for the audit log; `network`, where given, is the only one it may speak for. All
+    that is answered `accepted` is committed when this returns. Raises `StoreFullError` where the disk took no more: then nothing of the batch is taken.
+    """
+    answers: list[Answer] = []
+    fresh: dict[tuple[str, str], tuple[int, Event]] = {}
+    limit = settings.REDSHANK.ingest.max_event_bytes
+    for raw in raws:
+        try:
+            event = _checked(raw, now=now, network=network, limit=limit)
+        except EventError as error:
+            who = _who(raw) if len(raw) <= limit else _IdOnly()
+            reason = f"{error.what}. {error.hint}" if error.hint else error.what
+            answers.append(
+                Answer(status="rejected", id=who.id, network=who.network, field=error.where or None, reason=reason)
+            )
+            continue
+        key = (event.network, event.id)
+        if key in fresh:
+            answers.append(Answer(status="duplicate", id=event.id, network=event.network))
+            continue
+        fresh[key] = (len(answers), event)
+        answers.append(Answer(status="accepted", id=event.id, network=event.network))
+    for key in _take(fresh, now=now, actor=actor):
+        position, event = fresh[key]
+        answers[position] = Answer(status="duplicate", id=event.id, network=event.network)
+    return answers
+
+
+def _checked(raw: bytes, *, now: datetime, network: str | None, limit: int) -> Event:
+    if len(raw) > limit:
+        raise EventError(f"an event of {len(raw):,} bytes; {limit:,} are the most")
+    event = decode_event(raw, now=now)
+    if network is not None and event.network != network:
+        raise EventError(f"this key speaks for {network} alone", where="network")
+    return event
+
+
+def _who(raw: bytes) -> _IdOnly:
+    try:
+        return _id_decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return _IdOnly()
+
+
+def _take(
+    fresh: Mapping[tuple[str, str], tuple[int, Event]],
+    *,
+    now: datetime,
+    actor: str,
+) -> set[tuple[str, str]]:
+    """Claim and walk; give the keys that were there before."""
+    with_media = [key for key, (_, event) in fresh.items() if any(True for _ in media_of(event))]
+    known = archive.known_ids(with_media) if with_media else set()
+    new, sizes = [], {}
+    for key, (_, event) in fresh.items():
+        if key in known:
+            continue
+        stripped = event
+        blobs: dict[str, str] = {}
+        if key in with_media:
+            stripped, blobs, stored = _keep_bytes(event)
+            sizes.update(stored)
+        new.append(archive.NewEvent(event=stripped, blobs=blobs, waiting=_must_wait(event)))
+    with transaction.atomic():
+        claimed = archive.claim(new, now=now)
+        taken = [item for item in new if (item.event.network, item.event.id) in claimed]
+        if taken:
+            if sizes:
+                archive.note_blobs(sizes, now=now)
+            archive.see_accounts(item.event for item in taken)
+            ready = [item.event for item in taken if not item.waiting]
+            labels = archive.labels_of(
+                (event.network, account.id) for event in ready if (account := getattr(event, "account", None))
+            )
+            walker = Walker(now)
+            _apply([_Walked(event, walker.walk(event, {}, labels), {}) for event in ready], now=now)
+            digest = hashlib.sha256("\n".join(sorted(event_key(*key) for key in claimed)).encode()).hexdigest()
+            body = {"events": len(taken), "waiting": len(taken) - len(ready), "ids_sha256": digest}
+            first = taken[0].event
+            step = Step(actor=actor, step="events.accepted", object=f"event:{first.network}/{first.id}", body=body)
+            record([step], now=now)
+    return set(fresh) - claimed
+
+
+def media_of(event: Event) -> Iterable[tuple[str, Media]]:
+    """Each media item of an event with the field it stands in (`post.media`, `account.avatar`, …)."""
+    if media := getattr(event, "media", None):
+        yield "media", media
+    if post := getattr(event, "post", None):
+        for media in post.media:
+            yield "post.media", media
+    if account := getattr(event, "account", None):
+        for name in ("avatar", "banner"):
+            if media := getattr(account, name):
+                yield f"account.{name}", media
+
+
+def _must_wait(event: Event) -> bool:
+    return any(media.data is not None or media.url is not None for _, media in media_of(event))
+
+
+def _keep_bytes(event: Event) -> tuple[Event, dict[str, str], dict[str, int]]:
+    """The event without its media's bytes; where they lie, by media id; and their sizes."""
+    blobs: dict[str, str] = {}
+    sizes: dict[str, int] = {}
+    store = archive.blob_store()
+
+    def strip(media: Media | None) -> Media | None:
+        if media is None or media.data is None:
+            return media
+        try:
+            blobs[media.id] = store.put(media.data)
+        except OSError as error:
+            raise StoreFullError(
+                f"the bytes could not be kept: {error.strerror}", where=str(store.root), hint="Nothing was taken."
+            ) from error
+        sizes[blobs[media.id]] = len(media.data)
+        return msgspec.structs.replace(media, data=None)
+
+    changes: dict[str, Any] = {}
+    if media := getattr(event, "media", None):
+        changes["media"] = strip(media)
+    if (post := getattr(event, "post", None)) and post.media:
+        changes["post"] = msgspec.structs.replace(post, media=tuple(strip(media) for media in post.media))
+    account = getattr(event, "account", None)
+    if account and (account.avatar or account.banner):
+        changes["account"] = msgspec.structs.replace(
+            account, avatar=strip(account.avatar), banner=strip(account.banner)
+        )
+    return msgspec.structs.replace(event, **changes), blobs, sizes
+
+
+class Walker:
+    """Detectors and rules, as they stand at `now`; the same for every event of one batch."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.known = banks.known()
+        self.rules = current_rules()
+
+    def walk(
+        self,
+        event: Event,
+        media: Mapping[str, MediaHashes],
+        labels: Mapping[tuple[str, str], frozenset[str]],
+        errors: Sequence[str] = (),
+    ) -> Verdict:
+        """What is seen on `event` and asked for. `media` holds the hashes of its media, by media id."""
+        findings = self.known.find(event, media)
+        account = getattr(event, "account", None)
+        fired, failed = self.rules.evaluate(
+            Facts(
+                event=event,
+                findings=findings,
+                now=self.now,
+                account_labels=labels.get((event.network, account.id), frozenset()) if account else frozenset(),
+                media=media,
+            )
+        )
+        return Verdict(findings=findings, fired=fired, errors=(*errors, *failed))
+
+
+_rules_lock = threading.Lock()
+_rules: tuple[float, Any, RuleSet] | None = None
+
+
+def current_rules() -> RuleSet:
+    """The rules in force, read again when their files changed. A broken change is logged and the old rules stay."""
+    global _rules  # noqa: PLW0603 - one rule set a process
+    with _rules_lock:
+        if _rules and time.monotonic() - _rules[0] < RULES_CHECKED_EVERY:
+            return _rules[2]
+        path = rules_path()
+        files = sorted(path.rglob("*.yaml")) if path.is_dir() else [path]
+        stamp = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists()]
+        if _rules and _rules[1] == stamp:
+            _rules = (time.monotonic(), stamp, _rules[2])
+            return _rules[2]
+        try:
+            loaded = load_rules(path)
+        except Problem as problem:
+            if _rules is None:
+                raise
+            log.warning("rules.broken", kept="the rules read before", problem=str(problem))
+            loaded = _rules[2]
+        _rules = (time.monotonic(), stamp, loaded)
+        return loaded
+
+
+def rules_path() -> Path:
+    """The file or folder of rules in force."""
+    return Path(settings.REDSHANK.rules) if settings.REDSHANK.rules else redshank.rules.DEFAULT_RULES
+
+
+class _Walked(msgspec.Struct, frozen=True):
+    event: Event
+    verdict: Verdict
+    blobs: Mapping[str, str]
+
+
+def _apply(walked: Sequence[_Walked], *, now: datetime) -> None:
+    """Do what the verdicts ask for. Runs in the caller's transaction; the same verdict again would change nothing."""
+    archive.save_verdicts({(w.event.network, w.event.id): w.verdict for w in walked if not w.verdict.is_empty})
+    intake.save_reports([w.event for w in walked if isinstance(w.event, ReportReceived)], now=now)
+    steps: list[Step] = []
+    requests: list[cases.CaseRequest] = []
+    labels: dict[tuple[str, str], set[str]] = {}
+    asks: list[tuple[_Walked, Fired, list[RequestAction], str]] = []
+    for w in walked:
+        if isinstance(w.event, ActionUpdated):
+            _settle(w.event, now=now)
+        live = [fired for fired in w.verdict.fired if fired.live]
+        if not live:
+            continue
+        subject = subject_of(w.event)
+        key = event_key(w.event.network, w.event.id)
+        evidence = _preserve_if_asked(w, live, now=now)
+        for fired in live:
+            actor = f"rule:{fired.rule}@{fired.version}"
+            steps.append(
+                Step(
+                    actor=actor,
+                    step="verdict",
+                    object=f"event:{key}",
+                    reason=fired.description,
+                    evidence=(key, evidence) if evidence else (key,),
+                    body={"because": list(fired.because), "effects": msgspec.to_builtins(fired.effects)},
+                )
+            )
+            account = getattr(w.event, "account", None)
+            for effect in fired.effects:
+                if isinstance(effect, AddLabel) and account:
+                    labels.setdefault((w.event.network, account.id), set()).add(effect.label)
+                elif isinstance(effect, OpenCase) and subject:
+                    requests.append(_case_request(w, fired, effect, subject, now=now))
+            actions = [effect for effect in fired.effects if isinstance(effect, RequestAction)]
+            if actions and subject:
+                asks.append((w, fired, actions, evidence))
+    opened = cases.gather(requests, now=now) if requests else {}
+    if opened:
+        archive.keep_media_of(request.subject for request in requests)
+        archive.keep_blobs((sha256 for w in walked for sha256 in w.blobs.values() if _has_case(w, opened)), "case")
+    for (network, account_id), new in archive.add_labels(labels).items():
+        steps.append(
+            Step(
+                actor="system",
+                step="account.labeled",
+                object=f"account:{network}/{account_id}",
+                body={"labels": sorted(new)},
+            )
+        )
+    record(steps, now=now)
+    for w, fired, actions, evidence in asks:
+        subject = subject_of(w.event)
+        assert subject is not None
+        key = event_key(w.event.network, w.event.id)
+        enforcement.request_actions(
+            [_ask(action, subject) for action in actions],
+            policy=fired.policy,
+            reason=fired.description,
+            message="",
+            asked_by=f"rule:{fired.rule}@{fired.version}",
+            key=f"{key}/{fired.rule}",
+            case_id=opened.get((subject.network, subject.kind, subject.id)),
+            evidence=(evidence,) if evidence else (),
+            now=now,
+        )
+
+
+def _preserve_if_asked(w: _Walked, live: Sequence[Fired], *, now: datetime) -> str:
+    """Evidence first: whatever asks for an action or says `preserve` leaves the event and verdict as evidence."""
+    if not any(isinstance(effect, Preserve | RequestAction) for fired in live for effect in fired.effects):
+        return ""
+    body = _json.encode({"event": w.event, "verdict": w.verdict, "blobs": dict(w.blobs)}).decode()
+    archive.keep_blobs(w.blobs.values(), "evidence")
+    return preserve(event_key(w.event.network, w.event.id), body, sorted(w.blobs.values()), now=now)
+
+
+def _settle(event: ActionUpdated, *, now: datetime) -> None:
+    try:
+        enforcement.settle(
+            event.action,
+            event.state,
+            event.reason or "",
+            now=now,
+            by=f"platform:{event.network}",
+            network=event.network,
+        )
+    except Problem as problem:  # An action that we do not know, or that is settled: the news stays in the archive.
+        log.warning("action.update_ignored", event_key=event_key(event.network, event.id), problem=str(problem))
+
+
+def _has_case(w: _Walked, opened: Mapping[tuple[str, str, str], int]) -> bool:
+    subject = subject_of(w.event)
+    return subject is not None and (subject.network, subject.kind, subject.id) in opened
+
+
+def _case_request(w: _Walked, fired: Fired, effect: OpenCase, subject: Subject, *, now: datetime) -> cases.CaseRequest:
+    key = event_key(w.event.network, w.event.id)
+    source = w.event.report.reporter.kind if isinstance(w.event, ReportReceived) else "rule"
+    items = [_item("fired", key, fired, now), *(_item("finding", key, finding, now) for finding in w.verdict.findings)]
+    if isinstance(w.event, ReportReceived):
+        items.append(_item("report", key, w.event.report, now))
+    minutes = effect.deadline_minutes
+    return cases.CaseRequest(
+        subject=subject,
+        policy=fired.policy or None,
+        queue=effect.queue,
+        priority=effect.priority,
+        priority_reason=fired.description,
+        source=source,
+        deadline=now + timedelta(minutes=minutes) if minutes is not None else None,
+        items=tuple(items),
+    )
+
+
+def _item(kind: str, event: str, thing: Any, now: datetime) -> cases.NewItem:
+    body = msgspec.to_builtins(thing)
+    return cases.NewItem(
+        key=stable_id("itm", kind, event, _json.encode(body).decode()), kind=kind, event=event, body=body, at=now
+    )
+
+
+def _ask(action: RequestAction, subject: Subject) -> enforcement.Ask:
+    if action.target == "account" and subject.kind != "account":
+        subject = Subject(subject.network, "account", subject.account, subject.account)
+    return enforcement.Ask(verb=action.verb, subject=subject, label=action.label, duration_hours=action.duration_hours)
+
+
+def walk_waiting(*, now: datetime, limit: int, hasher: Hasher) -> int:
+    """Hash the media of up to `limit` waiting events that are due, and walk them; give how many were taken up.
+
+    `hasher` decodes in its bounded child process. One event's trouble never stops the next.
+    """
+    records = archive.claim_waiting(now=now, limit=limit)
+    for waiting in records:
+        with structlog.contextvars.bound_contextvars(event=event_key(waiting.network, waiting.event_id)):
+            try:
+                _walk_one(waiting, now=now, hasher=hasher)
+            except Exception as error:
+                log.exception("event.walk_failed", attempts=waiting.attempts)
+                archive.put_back(waiting, due_at=now + MEDIA_WAITS[-1], error=f"{type(error).__name__}: {error}")
+    return len(records)
+
+
+def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> None:
+    event = decode_event(waiting.body, now=waiting.received_at)
+    blobs: dict[str, str] = msgspec.json.decode(waiting.blobs) if waiting.blobs else {}
+    hashes: dict[str, MediaHashes] = {}
+    errors: list[str] = []
+    sizes: dict[str, int] = {}
+    for _, media in media_of(event):
+        if media.id not in blobs and media.url is None:
+            continue
+        try:
+            if media.id not in blobs:
+                blobs[media.id], size = _fetch(media)
+                sizes[blobs[media.id]] = size
+            hashes[media.id] = hasher.hash(archive.blob_store().path(blobs[media.id]))
+        except FetchError as error:
+            if error.temporary and waiting.attempts < MEDIA_TRIES:
+                archive.put_back(waiting, due_at=now + MEDIA_WAITS[waiting.attempts - 1], error=str(error))
+                return
+            errors.append(f"media {media.id}: {error.what}")
+        except MediaError as error:
+            errors.append(f"media {media.id}: {error.what}")
+    with transaction.atomic():
+        if not archive.settle_waiting(waiting, blobs, error="; ".join(errors)):
+            return
+        if sizes:
+            archive.note_blobs(sizes, now=now)
+        account = getattr(event, "account", None)
+        labels = archive.labels_of([(event.network, account.id)]) if account else {}
+        verdict = Walker(now).walk(event, hashes, labels, errors)
+        _apply([_Walked(event, verdict, blobs)], now=now)
+    log.info(
+        "event.walked", findings=len(verdict.findings), rules=[fired.rule for fired in verdict.fired], errors=errors
+    )
+
+
+def _fetch(media: Media) -> tuple[str, int]:
+    store = archive.blob_store()
+    place = store.new_file()
+    try:
+        fetch(str(media.url), place, settings.REDSHANK.media)
+        return store.put_file(place)
+    finally:
+        place.unlink(missing_ok=True)
+
+
+def sweep(*, now: datetime) -> int:
+    """Delete media bytes that no case and no evidence needs, after their time; give how many files went."""
+    return archive.sweep_blobs(older_than=now - timedelta(hours=settings.REDSHANK.ingest.keep_media_hours))
