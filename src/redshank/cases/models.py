@@ -44,6 +44,7 @@ class Case(models.Model):
         indexes = (
             models.Index(fields=("deadline", "-priority"), condition=Q(state="open"), name="case_waiting"),
             models.Index(fields=("network", "account_id"), name="case_account"),
+            models.Index(fields=("network", "subject_kind", "subject_id"), name="case_subject"),
         )
 
     def __str__(self) -> str:

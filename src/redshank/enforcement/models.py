@@ -49,6 +49,7 @@ class Action(models.Model):
     undoes = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="undone_by")
     state = models.CharField(max_length=10, choices=State.choices, default=State.REQUESTED)
     state_reason = models.TextField(blank=True)
+    position = models.PositiveIntegerField(default=1, help_text="Its place among the actions on one subject.")
     requested_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)
@@ -57,6 +58,7 @@ class Action(models.Model):
         indexes = (
             models.Index(fields=("case_id",), name="action_case"),
             models.Index(fields=("network", "account_id"), name="action_account"),
+            models.Index(fields=("network", "subject_kind", "subject_id", "position"), name="action_subject"),
         )
 
     def __str__(self) -> str:
@@ -78,6 +80,9 @@ class Delivery(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     due_at = models.DateTimeField()
     leased_until = models.DateTimeField(null=True, blank=True, help_text="A worker is at it until then.")
+    distrusted = models.BooleanField(
+        default=False, help_text="The platform answered untruly: that it calls this a duplicate is not believed."
+    )
     last_status = models.PositiveSmallIntegerField(null=True, blank=True)
     last_error = models.TextField(blank=True)
     give_up_at = models.DateTimeField()
