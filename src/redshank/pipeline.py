@@ -22,6 +22,7 @@ from django.conf import settings
 from django.db import transaction
 
 import redshank.rules
+from redshank import counters
 from redshank.archive import services as archive
 from redshank.archive.models import EventRecord
 from redshank.audit.services import Step, preserve, record
@@ -95,7 +96,9 @@ def accept(
     `actor` is who sends, for the audit log; `network`, where given, is the only one it may speak for. All
     that is answered `accepted` is committed when this returns. Raises `StoreFullError` where the disk took no more: then nothing of the batch is taken.
     """
+    began = time.monotonic()
     answers: list[Answer] = []
+    types: list[tuple[str, str]] = []
     fresh: dict[tuple[str, str], tuple[int, Event]] = {}
     limit = settings.REDSHANK.ingest.max_event_bytes
     for raw in raws:
@@ -107,7 +110,9 @@ def accept(
             answers.append(
                 Answer(status="rejected", id=who.id, network=who.network, field=error.where or None, reason=reason)
             )
+            types.append((network or "", ""))  # What a stranger made up names no counter.
             continue
+        types.append((event.network, event.__struct_config__.tag))
         key = (event.network, event.id)
         if key in fresh:
             answers.append(Answer(status="duplicate", id=event.id, network=event.network))
@@ -117,6 +122,11 @@ def accept(
     for key in _take(fresh, now=now, actor=actor):
         position, event = fresh[key]
         answers[position] = Answer(status="duplicate", id=event.id, network=event.network)
+    counters.count_answers(
+        ((*type_, answer.status) for type_, answer in zip(types, answers, strict=True)),
+        seconds=time.monotonic() - began,
+        actor=actor,
+    )
     return answers
 
 
@@ -155,6 +165,7 @@ def _take(
             stripped, blobs, stored = _keep_bytes(event)
             sizes.update(stored)
         new.append(archive.NewEvent(event=stripped, blobs=blobs, waiting=_must_wait(event)))
+    walked: list[_Walked] = []
     with transaction.atomic():
         claimed = archive.claim(new, now=now)
         taken = [item for item in new if (item.event.network, item.event.id) in claimed]
@@ -167,12 +178,14 @@ def _take(
                 (event.network, account.id) for event in ready if (account := getattr(event, "account", None))
             )
             walker = Walker(now)
-            _apply([_Walked(event, walker.walk(event, {}, labels), {}) for event in ready], now=now)
+            walked = [_Walked(event, walker.walk(event, {}, labels), {}) for event in ready]
+            _apply(walked, now=now)
             digest = hashlib.sha256("\n".join(sorted(event_key(*key) for key in claimed)).encode()).hexdigest()
             body = {"events": len(taken), "waiting": len(taken) - len(ready), "ids_sha256": digest}
             first = taken[0].event
             step = Step(actor=actor, step="events.accepted", object=f"event:{first.network}/{first.id}", body=body)
             record([step], now=now)
+    counters.count_verdicts((w.verdict for w in walked), way="direct")
     return set(fresh) - claimed
 
 
@@ -428,16 +441,19 @@ def walk_waiting(*, now: datetime, limit: int, hasher: Hasher) -> int:
     """
     records = archive.claim_waiting(now=now, limit=limit)
     for waiting in records:
-        with structlog.contextvars.bound_contextvars(event=event_key(waiting.network, waiting.event_id)):
+        # Not `event`: that is the name structlog gives the message itself.
+        with structlog.contextvars.bound_contextvars(event_key=event_key(waiting.network, waiting.event_id)):
+            began, outcome = time.monotonic(), "failed"
             try:
-                _walk_one(waiting, now=now, hasher=hasher)
+                outcome = _walk_one(waiting, now=now, hasher=hasher)
             except Exception as error:
                 log.exception("event.walk_failed", attempts=waiting.attempts)
                 archive.put_back(waiting, due_at=now + MEDIA_WAITS[-1], error=f"{type(error).__name__}: {error}")
+            counters.count_walk(time.monotonic() - began, outcome=outcome)
     return len(records)
 
 
-def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> None:
+def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> str:
     event = decode_event(waiting.body, now=waiting.received_at)
     blobs: dict[str, str] = msgspec.json.decode(waiting.blobs) if waiting.blobs else {}
     hashes: dict[str, MediaHashes] = {}
@@ -454,22 +470,24 @@ def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> None:
         except FetchError as error:
             if error.temporary and waiting.attempts < MEDIA_TRIES:
                 archive.put_back(waiting, due_at=now + MEDIA_WAITS[waiting.attempts - 1], error=str(error))
-                return
+                return "put_back"
             errors.append(f"media {media.id}: {error.what}")
         except MediaError as error:
             errors.append(f"media {media.id}: {error.what}")
     with transaction.atomic():
         if not archive.settle_waiting(waiting, blobs, error="; ".join(errors)):
-            return
+            return "lost_race"
         if sizes:
             archive.note_blobs(sizes, now=now)
         account = getattr(event, "account", None)
         labels = archive.labels_of([(event.network, account.id)]) if account else {}
         verdict = Walker(now).walk(event, hashes, labels, errors)
         _apply([_Walked(event, verdict, blobs)], now=now)
+    counters.count_verdicts([verdict], way="media")
     log.info(
         "event.walked", findings=len(verdict.findings), rules=[fired.rule for fired in verdict.fired], errors=errors
     )
+    return "walked"
 
 
 def _fetch(media: Media) -> tuple[str, int]:

@@ -105,6 +105,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     port: Annotated[int, Meta(ge=0, le=65535, description="Port that `redshank serve` listens on.")] = 8090
     workers: Annotated[int, Meta(ge=1, description="Processes that `redshank serve` starts.")] = 1
     rules: Annotated[str, Meta(description="File or folder of rules. Empty: the rules that come with Redshank.")] = ""
+    metrics_token: Annotated[
+        str,
+        Meta(
+            description="Bearer token that /metrics asks for. Empty: it answers this machine alone, and no proxy's requests."
+        ),
+    ] = ""
     log_format: Annotated[str, Meta(pattern="^(json|text)$", description="json for machines, text for people.")] = (
         "text"
     )

@@ -43,6 +43,7 @@ def _secret(data_dir: Path, configured: str) -> str:
 _text, _where = _toml()
 REDSHANK = load_settings(_text, os.environ, where=_where)
 DATA_DIR = Path(REDSHANK.data_dir).absolute()
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(DATA_DIR / "metrics")  # Before anything counts.
 
 SECRET_KEY = _secret(DATA_DIR, REDSHANK.secret_key)
 DEBUG = False
