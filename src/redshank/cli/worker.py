@@ -1,0 +1,172 @@
+"""`redshank worker`: takes up what waits, sends what is due, sweeps what is no longer needed."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from datetime import timedelta
+from types import FrameType
+
+import click
+
+from redshank.cli._django import with_store
+from redshank.core.errors import Problem
+
+AT_ONCE = 4
+"""Waiting events that are leased at a time: few, so that several workers share the work and a stop is soon."""
+LETTERS = 200
+IDLE = (0.05, 1.0)
+"""Seconds to wait when there was nothing to do: at first, and at most."""
+TROUBLE = (1.0, 30.0)
+"""The same, after something failed."""
+SWEEP_EVERY = timedelta(hours=1)
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Do all that is due now, then exit.")
+@with_store
+def command(once: bool) -> None:
+    """Walk events that wait for their media, send actions that are due, sweep old media; until SIGTERM or Ctrl-C.
+
+    Start as many as you like, on as many machines as reach the store and data_dir: each takes what no other has. One that is
+    killed loses nothing: what it held is taken up again when its lease ends.
+    """
+    import structlog
+
+    from redshank import counters
+    from redshank.web import health
+
+    log = structlog.get_logger(__name__)
+    for check in health.run((health.store, health.migrations, health.rules)):
+        if check.state == "fail":
+            raise Problem(check.says, where=check.name, hint=check.todo)
+    counters.fold()
+    stop = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():  # Asked twice: what is leased comes back when its lease ends.
+            raise KeyboardInterrupt
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    log.info("worker.started", once=once)
+    lanes = [
+        threading.Thread(target=_keep_at, args=(make, stop, once), name=name)
+        for name, make in (("outbox", _Outbox), ("sweep", _Sweep))
+    ]
+    for lane in lanes:
+        lane.start()
+    try:
+        _keep_at(_Walk, stop, once)
+    finally:
+        if not once:
+            stop.set()
+        for lane in lanes:
+            lane.join()
+    if once and not stop.is_set():  # What was walked may have asked for actions.
+        _keep_at(_Outbox, stop, once)
+    log.info("worker.ended")
+
+
+class _Job:
+    """Something that is done again and again. `step` does a little and gives how much that was."""
+
+    name = ""
+    idle = IDLE
+
+    def step(self) -> int:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of what is held."""
+
+
+class _Walk(_Job):
+    name = "walk"
+
+    def __init__(self) -> None:
+        from django.conf import settings
+
+        from redshank.media import Hasher
+
+        self._hasher = Hasher(settings.REDSHANK.media)
+        self._hasher.__enter__()
+
+    def step(self) -> int:
+        from django.utils import timezone
+
+        from redshank.pipeline import walk_waiting
+
+        return walk_waiting(now=timezone.now(), limit=AT_ONCE, hasher=self._hasher)
+
+    def close(self) -> None:
+        self._hasher.__exit__(None, None, None)
+
+
+class _Outbox(_Job):
+    name = "outbox"
+
+    def __init__(self) -> None:
+        from redshank.enforcement.courier import Courier
+
+        self._courier = Courier()
+        self._tried = 0
+
+    def step(self) -> int:
+        self._courier.start(limit=LETTERS)
+        self._courier.wait(0.5)  # A slow platform's lane goes on; the others' are free again.
+        new = self._courier.tried - self._tried
+        self._tried += new
+        return new
+
+    def close(self) -> None:
+        self._courier.close()
+
+
+class _Sweep(_Job):
+    name = "sweep"
+    idle = (SWEEP_EVERY.total_seconds(), SWEEP_EVERY.total_seconds())
+
+    def step(self) -> int:
+        from django.core.management import call_command
+        from django.utils import timezone
+
+        from redshank.pipeline import sweep
+
+        gone = sweep(now=timezone.now())
+        if not gone:
+            call_command("clearsessions")
+        return gone
+
+
+def _keep_at(make: type[_Job], stop: threading.Event, once: bool) -> None:
+    """Do the job until `stop`; with `once`, until there is nothing left to do. No error ends it: it waits and tries again."""
+    import structlog
+    from django.db import close_old_connections, connections
+
+    log = structlog.get_logger(__name__)
+    job: _Job | None = None
+    pause = failures = 0.0
+    while not stop.wait(pause):
+        try:
+            close_old_connections()
+            job = job or make()
+            done = job.step()
+        except Exception:
+            pause = failures = min(max(failures * 2, TROUBLE[0]), TROUBLE[1])
+            log.exception("worker.step_failed", job=make.name, again_in=pause)
+            connections.close_all()
+            if once and failures >= 8:
+                break
+            continue
+        failures = 0.0
+        if done:
+            pause = 0.0
+        elif once:
+            break
+        else:
+            pause = min(max(pause * 2, job.idle[0]), job.idle[1])
+    if job is not None:
+        job.close()
+    connections.close_all()
