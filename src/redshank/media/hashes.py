@@ -1,0 +1,60 @@
+"""What is known of a file once it was hashed, and the errors for files that cannot be."""
+
+from __future__ import annotations
+
+import msgspec
+
+from redshank.core.errors import BadInput
+
+
+class ImageHashes(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
+    """A picture. `sha256` and `md5` are of its bytes, in hex; `width` and `height` as it is shown, in pixels.
+
+    `pdq` is 64 hex digits; `quality` runs from 0 (nothing to tell it by, as a plain color) to 100.
+    """
+
+    sha256: str
+    md5: str
+    pdq: str
+    quality: int
+    width: int
+    height: int
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """What a video shows at a second of it: the PDQ hash of that frame, 64 hex digits, and its quality, 0 to 100.
+
+    `off` says how many seconds the frame's own time stamp lies from `second`: 0 where a frame begins just there, less
+    where it began before and is still shown, either way where only key frames were decoded.
+    """
+
+    second: float
+    pdq: str
+    quality: int
+    off: float = 0.0
+
+
+class VideoHashes(msgspec.Struct, frozen=True, kw_only=True, tag="video"):
+    """A video, one frame for each second of it that was hashed. `seconds` is how long it runs, by its frames' stamps."""
+
+    sha256: str
+    md5: str
+    frames: tuple[Frame, ...]
+    seconds: float
+    width: int
+    height: int
+
+
+MediaHashes = ImageHashes | VideoHashes
+
+
+class MediaError(BadInput):
+    """A file that cannot be hashed; `where` names it, `what` says why."""
+
+
+class FetchError(MediaError):
+    """An address that could not be fetched. `temporary` is true where another try later may succeed."""
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "", temporary: bool = False) -> None:
+        self.temporary = temporary
+        super().__init__(what, where=where, hint=hint)
