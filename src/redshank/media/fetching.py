@@ -69,11 +69,12 @@ def fetch(url: str, dest: Path, limits: MediaSettings, *, resolve: Resolve = res
 
 
 def _follow(pool: httpcore.ConnectionPool, url: str, limits: MediaSettings, write: Callable[[bytes], object]) -> None:
-    address: str | None = url
+    address = url
     for _ in range(MAX_REDIRECTS + 1):
-        address = _get(pool, _checked(address), limits, write)
-        if address is None:
+        onward = _get(pool, _checked(address), limits, write)
+        if onward is None:
             return
+        address = onward
     raise FetchError(f"redirects more than {MAX_REDIRECTS} times")
 
 

@@ -1,0 +1,42 @@
+"""`redshank hash`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from redshank.cli._media import Reading, files_in, jobs_option, key_frames_option, limits_here
+from redshank.media import ImageHashes
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
+@key_frames_option
+@jobs_option
+def command(paths: tuple[Path, ...], key_frames: bool, jobs: int) -> None:
+    """Print the hashes of pictures and videos, as JSON lines.
+
+    PATH is a file or a folder. A picture gives one line: path, pdq, quality, sha256, md5, width, height. A video gives one
+    line for each of its seconds: path, second, pdq, quality; with --key-frames also off, by how many seconds the frame
+    lies from that second. What a file is, its bytes say and not its name. No store is needed.
+
+    Exit code 0 where every file was read, 3 where some could not be (each named on stderr, with the reason).
+    """
+    reading = Reading(limits_here(), jobs=jobs, key_frames=key_frames)
+    encode = msgspec.json.Encoder().encode
+    furthest = 0.0
+    for path, hashes in reading.hashes(files_in(paths), "hashing"):
+        if isinstance(hashes, ImageHashes):
+            fields = msgspec.structs.asdict(hashes)
+            order = ("pdq", "quality", "sha256", "md5", "width", "height")
+            click.echo(encode({"path": str(path)} | {name: fields[name] for name in order}))
+            continue
+        for frame in hashes.frames:
+            line = {"path": str(path), "second": frame.second, "pdq": frame.pdq, "quality": frame.quality}
+            click.echo(encode(line | ({"off": frame.off} if key_frames else {})))
+            furthest = max(furthest, abs(frame.off))
+    if key_frames:
+        click.echo(f"The key frames lie up to {furthest:.1f} s from the seconds they stand for.", err=True)
+    reading.finish()
