@@ -1,5 +1,17 @@
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from redshank.web import health, metrics
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics.metrics, name="metrics"),
+    path("", include("redshank.web.console_urls")),
+]
+
+handler400 = "redshank.web.views.common.bad_request"
+handler403 = "redshank.web.views.common.forbidden"
+handler404 = "redshank.web.views.common.not_found"
+handler500 = "redshank.web.views.common.broken"

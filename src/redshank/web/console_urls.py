@@ -1,0 +1,50 @@
+"""The console's addresses. Each view names its permission (`permissions.py`); a test walks them all."""
+
+from __future__ import annotations
+
+from allauth.account import views as allauth
+from django.urls import URLPattern, URLResolver, path, re_path
+
+from redshank.web.permissions import open_to
+from redshank.web.views import account, admin, banks, case, common, media, queue, rules, system
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("session/sign-in", open_to("anyone")(allauth.login), name="account_login"),
+    path("session/end", open_to("anyone")(allauth.logout), name="account_logout"),
+    path("session/inactive", open_to("anyone")(allauth.account_inactive), name="account_inactive"),
+    path("session/password", open_to("signed in")(allauth.password_change), name="account_change_password"),
+    path("session/confirm", open_to("signed in")(allauth.reauthenticate), name="account_reauthenticate"),
+    path("appearance", common.appearance, name="appearance"),
+    path("keys", common.keys, name="keys"),
+    path("find", account.find, name="find"),
+    path("", queue.queue, name="queue"),
+    path("start", queue.start, name="start"),
+    path("cases/<int:case_id>", case.case, name="case"),
+    path("cases/<int:case_id>/decide", case.decide, name="decide"),
+    path("cases/<int:case_id>/preview", case.preview, name="preview"),
+    path("cases/<int:case_id>/actions", case.actions, name="actions"),
+    path("cases/<int:case_id>/status", case.status, name="status"),
+    path("cases/<int:case_id>/elsewhere", case.elsewhere, name="elsewhere"),
+    re_path(r"^cases/(?P<case_id>\d{1,18})/media/(?P<sha256>[0-9a-f]{64})$", case.media, name="case_media"),
+    re_path(
+        r"^cases/(?P<case_id>\d{1,18})/(?P<what>take|release|hand-over|escalate|comment)$", case.step, name="case_step"
+    ),
+    path("decisions/<int:decision_id>/undo", case.undo, name="undo"),
+    re_path(r"^media/(?P<sha256>[0-9a-f]{64})\.jpg$", media.preview, name="media_preview"),
+    path("media/revealed", media.revealed, name="media_revealed"),
+    path("accounts/<str:network>/<path:account_id>", account.account, name="account"),
+    path("banks", banks.banks, name="banks"),
+    path("banks/<slug:name>", banks.bank, name="bank"),
+    path("rules", rules.rules, name="rules"),
+    path("rules/<str:rule_id>", rules.rule, name="rule"),
+    path("audit", system.audit, name="audit"),
+    path("system", system.system, name="system"),
+    path("system/actions/<str:action_id>/resend", system.resend, name="resend"),
+    path("system/events/<int:event>/retry", system.retry, name="retry"),
+    path("connectors", admin.connectors, name="connectors"),
+    re_path(
+        r"^connectors/(?P<network>[a-z0-9.-]{1,63})/(?P<what>pause|resume)$", admin.connector, name="connector_step"
+    ),
+    path("people", admin.all_people, name="people"),
+    re_path(r"^people/(?P<username>[\w.@+-]{1,150})/(?P<what>role|on|off|password)$", admin.person, name="person"),
+]

@@ -1,0 +1,38 @@
+"""The rules in force, as they were loaded: what each looks for and what it asks for."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET
+
+from redshank import pipeline
+from redshank.core import Problem
+from redshank.web.permissions import Asked, needs
+
+
+@require_GET
+@needs("rules.view")
+def rules(request: Asked) -> HttpResponseBase:
+    """All rules, live ones first."""
+    try:
+        loaded = pipeline.current_rules()
+    except Problem as problem:
+        return render(request, "console/rules.html", {"problem": problem, "path": pipeline.rules_path()})
+    order = {"live": 0, "shadow": 1, "off": 2}
+    ordered = sorted(loaded.rules, key=lambda rule: (order.get(rule.mode, 3), rule.id))
+    return render(request, "console/rules.html", {"rules": ordered, "path": pipeline.rules_path()})
+
+
+@require_GET
+@needs("rules.view")
+def rule(request: Asked, rule_id: str) -> HttpResponseBase:
+    """One rule, as it is written."""
+    try:
+        found = next((one for one in pipeline.current_rules().rules if one.id == rule_id), None)
+    except Problem:
+        return redirect("rules")  # which says what is wrong with them
+    if found is None:
+        raise Http404(_("There is no rule of this name."))
+    return render(request, "console/rule.html", {"rule": found})
