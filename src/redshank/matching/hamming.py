@@ -28,6 +28,8 @@ TAIL = 2048
 """So many entries at the end of the delta are compared one by one, which takes about as many nanoseconds."""
 DELTA_LEAST, DELTA_MOST, DELTA_SHARE = 1 << 16, 1 << 18, 32
 """The delta is folded into the base beyond this share of the base's entries, but not below the least, nor above the most."""
+LOG_MOST = 1 << 26
+"""Bytes of the log beyond which the delta is folded in as well."""
 ROOM = 64
 """Matches of one query that are expected; more cost a second search."""
 
@@ -41,7 +43,8 @@ class HammingIndex:
     entries of an id. A removed id may be added again.
 
     In memory, an index is made by `build` and changed by `add` and `remove`. In a file, it is written by `save`, mapped by
-    `open` in any number of processes, and changed in the one process that opened it with `write=True`. What that one
+    `open` in any number of processes, and changed in the one process that opened it with `write=True` (after it forked, if
+    it forks). What that one
     adds is found, and what it removes is gone, in every process's first search after `add` or `remove` has returned: a
     search looks at one number in shared memory, and reads on in the log if it has moved. A process that is killed at any
     moment leaves an index with everything that it had been told is taken. Threads may search while others change.
@@ -118,13 +121,15 @@ class HammingIndex:
 
         Raises `Problem` where that merge, or an earlier one that nobody heard of, failed.
         """
-        merging = self._merging
-        if merging is not None:
+        while True:
+            with self._lock:
+                merging = self._merging
+                if merging is None:
+                    if self._writer is not None:
+                        self._writer.free()
+                        self._writer = None
+                    break
             merging.join()
-        with self._lock:
-            if self._writer is not None:
-                self._writer.free()
-                self._writer = None
         self._tell_failure()
 
     def __enter__(self) -> Self:
@@ -209,12 +214,15 @@ class HammingIndex:
 
         Searching and changing go on meanwhile in other threads. Raises `Problem` where it failed, and then nothing is lost.
         """
-        self._freshen()
         self._may_change()
-        self._start_merge()
-        merging = self._merging
-        if merging is not None:
+        while True:  # One that is under way began before the latest changes.
+            merging = self._merging
+            if merging is None:
+                break
             merging.join()
+        self._tell_failure()
+        merging = self._start_merge()
+        merging.join()
         self._tell_failure()
 
     def verify(self) -> None:
@@ -250,7 +258,7 @@ class HammingIndex:
             count = self._contents.apply(change)
             if self._since is not None:
                 self._since.append(change)
-            elif self.delta > min(max(self._contents.parts[0].rows // DELTA_SHARE, DELTA_LEAST), DELTA_MOST):
+            elif self._is_due():
                 self._start_merge()
         return count
 
@@ -304,13 +312,20 @@ class HammingIndex:
             _sweep(path, base.generation)
         self._contents, self._log, self._seen, self._place = contents, log, seen, place
 
-    def _start_merge(self) -> None:
+    def _is_due(self) -> bool:
+        """Whether the delta, the marks of removal or the log have grown so far that a new base is worth its price."""
+        base = self._contents.parts[0]
+        limit = min(max(base.rows // DELTA_SHARE, DELTA_LEAST), DELTA_MOST)
+        return self.delta + base.dead_count > limit or self._place > LOG_MOST
+
+    def _start_merge(self) -> threading.Thread:
         with self._lock:
             if self._merging is None:
                 self._since = []
                 snapshot = self._contents.snapshot()
                 self._merging = threading.Thread(target=self._merge, args=(snapshot,), name="hamming-merge")
                 self._merging.start()
+            return self._merging
 
     def _merge(self, snapshot: _Snapshot) -> None:
         try:

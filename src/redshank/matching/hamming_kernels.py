@@ -226,7 +226,7 @@ def _found_before(words16: Any, row: Any, query16: Any, part: Any, radius: Any) 
 
 
 @kernel
-def search_tables(query: Any, radius: Any, blob: Any, meta: Any, dead: Any, out: Any, found: Any) -> Any:  # noqa: PLR0917
+def search_tables(query: Any, radius: Any, blob: Any, meta: Any, dead: Any, out: Any, found: Any) -> Any:
     """Search a segment that has tables.
 
     query: uint64 (4,). blob, meta: the segment. dead: a bit for each row, or empty. out: int64 (room, 2) takes ids and
@@ -364,7 +364,7 @@ def search_tables(query: Any, radius: Any, blob: Any, meta: Any, dead: Any, out:
 
 
 @kernel
-def search_rows(query: Any, radius: Any, words: Any, ids: Any, rows: Any, dead: Any, out: Any, found: Any) -> Any:  # noqa: PLR0917
+def search_rows(query: Any, radius: Any, words: Any, ids: Any, rows: Any, dead: Any, out: Any, found: Any) -> Any:
     """Compare with each of the first `rows` of words, uint64 laid flat, and ids, int64; else as `search_tables`."""
     first, second = query[0], query[1]
     for row in range(rows):
@@ -403,7 +403,7 @@ def search_many_tables(queries: Any, radius: Any, blob: Any, meta: Any, dead: An
 
 
 @kernel
-def search_many_rows(queries: Any, radius: Any, words: Any, ids: Any, rows: Any, dead: Any) -> Any:  # noqa: PLR0917
+def search_many_rows(queries: Any, radius: Any, words: Any, ids: Any, rows: Any, dead: Any) -> Any:
     """`search_rows` for each of queries; returns as `search_many_tables`."""
     counts = np.empty(queries.shape[0], np.int64)
     out = np.empty((max(64, queries.shape[0]), 2), np.int64)

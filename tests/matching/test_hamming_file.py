@@ -1,0 +1,287 @@
+"""An index in a file: whole or refused, one writer, any number of readers, and nothing lost when a process is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from redshank.core import BadInput, Problem
+from redshank.matching import HammingIndex
+from redshank.matching.hamming_log import log_path
+
+
+def made(count: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 32), dtype=np.uint8)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    HammingIndex.build(made(5000), np.arange(5000)).save(tmp_path / "bank.index")
+    return tmp_path / "bank.index"
+
+
+def damaged(path: Path, at: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+def cut(path: Path, size: int) -> None:
+    os.truncate(path, size)
+
+
+GONE_WRONG = {
+    "nothing in it": (lambda p: p.write_bytes(b""), "not an index of hashes"),
+    "a web page": (lambda p: p.write_bytes(b"<!doctype html>" * 9999), "not an index of hashes"),
+    "cut off in its header": (lambda p: cut(p, 100), "the file ends inside its header"),
+    "cut off in the middle": (lambda p: cut(p, 1_000_000), "1000000 bytes long instead of "),
+    "cut off by one byte": (lambda p: cut(p, p.stat().st_size - 1), " bytes long instead of "),
+    "with something behind it": (lambda p: damaged(p, p.stat().st_size, b"x"), " bytes long instead of "),
+    "of another version": (lambda p: damaged(p, 8, b"\x02"), "an index of version 2, and this Redshank reads version 1"),
+    "of another byte order": (
+        lambda p: damaged(p, 12, p.read_bytes()[12:16][::-1]),
+        f"written on a machine of another byte order than this one ({sys.byteorder}-endian)",
+    ),
+    "with a bit turned in its header": (lambda p: damaged(p, 40, b"\xff"), "the header is damaged"),
+    "with its offsets overwritten": (lambda p: damaged(p, 250_000, bytes(range(256))), "the bucket offsets are damaged"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), GONE_WRONG.values(), ids=GONE_WRONG)
+def test_a_file_that_is_not_whole_is_refused_by_name(path: Path, spoil, sentence: str) -> None:
+    spoil(path)
+    for write in (False, True):
+        with pytest.raises(BadInput) as refused:
+            HammingIndex.open(path, write=write)
+        assert str(path) in str(refused.value)
+        assert sentence in refused.value.what
+        assert refused.value.hint
+
+
+def test_whatever_stands_in_the_rest_of_a_file_a_search_ends_and_a_check_tells(path: Path) -> None:
+    size = path.stat().st_size
+    rng = np.random.default_rng(2)
+    offsets_end = 4096 + 5000 * 36 + 16 * 65537 * 4 + 128
+    damaged(path, offsets_end, rng.bytes(size - offsets_end))
+    index = HammingIndex.open(path)
+    for hash_ in made(200):
+        index.search(hash_, 31)
+    with pytest.raises(BadInput, match="damaged"):
+        index.verify()
+
+
+def test_a_check_finds_a_whole_file_whole(path: Path) -> None:
+    HammingIndex.open(path).verify()
+
+
+def test_no_file_is_a_problem_with_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match=r"there is no index\. Write one with save\."):
+        HammingIndex.open(tmp_path / "none.index")
+
+
+def test_a_lost_log_is_refused_because_it_holds_removals(path: Path) -> None:
+    with HammingIndex.open(path, write=True) as index:
+        index.remove([3])
+    next(path.parent.glob("*.log")).unlink()
+    with pytest.raises(BadInput, match="its log is missing"):
+        HammingIndex.open(path)
+
+
+def test_a_damaged_log_is_refused_and_an_unfinished_record_is_not(path: Path) -> None:
+    hashes = made(3, 2)
+    with HammingIndex.open(path, write=True) as index:
+        index.add(hashes[:2], [10_000, 10_001])
+        index.add(hashes[2:], [10_002])
+    log = next(path.parent.glob("*.log"))
+    whole = log.read_bytes()
+    log.write_bytes(whole + whole[4096:4130])  # As a writer leaves it that was killed in the middle of a record.
+    assert HammingIndex.open(path).search(hashes[2], 0) == [(10_002, 0)]
+    with HammingIndex.open(path, write=True) as index:
+        index.add(hashes[:1], [10_003])
+    assert HammingIndex.open(path).search(hashes[0], 0) == [(10_000, 0), (10_003, 0)]
+    damaged(log, 4096 + 30, b"\xff\xff")
+    with pytest.raises(BadInput, match=r"\.log: damaged at byte 4096\. Restore it, or rebuild the index\."):
+        HammingIndex.open(path)
+
+
+def test_a_record_that_was_safe_before_its_writer_could_say_so_counts(path: Path) -> None:
+    hashes = made(1, 2)
+    with HammingIndex.open(path, write=True) as index:
+        index.add(hashes, [10_000])
+    log = next(path.parent.glob("*.log"))
+    damaged(log, 64, (4096).to_bytes(8, sys.byteorder))  # The number in the first page, as a power cut may leave it.
+    reader = HammingIndex.open(path)
+    assert reader.search(hashes[0], 0) == [(10_000, 0)]
+    with HammingIndex.open(path, write=True) as index:
+        index.remove([10_000])
+        assert reader.search(hashes[0], 0) == []
+
+
+def test_a_second_writer_is_refused_until_the_first_is_gone(path: Path) -> None:
+    with HammingIndex.open(path, write=True):
+        for second in (
+            lambda: HammingIndex.open(path, write=True),
+            lambda: HammingIndex.build(made(1), [1]).save(path),
+        ):
+            with pytest.raises(Problem, match=r"another writer has this index open\. Only one may write at a time"):
+                second()
+    HammingIndex.open(path, write=True).close()
+
+
+def test_a_reader_changes_nothing(path: Path) -> None:
+    index = HammingIndex.open(path)
+    for change in (lambda: index.add(made(1), [1]), lambda: index.remove([1]), index.merge):
+        with pytest.raises(Problem, match="opened for reading"):
+            change()
+
+
+def test_saving_over_an_index_takes_its_readers_along(path: Path) -> None:
+    reader = HammingIndex.open(path)
+    assert reader.search(made(1)[0], 0) == [(0, 0)]
+    HammingIndex.build(made(10, 2), np.arange(10) + 70).save(path)
+    assert reader.search(made(1)[0], 0) == []
+    assert reader.search(made(10, 2)[3], 0) == [(73, 0)]
+    assert len(list(path.parent.iterdir())) == 3  # The index, its log, and the lock.
+
+
+def test_a_merge_that_fails_loses_nothing_and_says_so(path: Path, monkeypatch) -> None:
+    index = HammingIndex.open(path, write=True)
+    index.add(made(1, 2), [10_000])
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", full)
+        with pytest.raises(Problem, match=r"could not be folded into the index.*No space left"):
+            index.merge()
+    assert not list(path.parent.glob("*.new"))
+    for seen in (index, HammingIndex.open(path)):
+        assert seen.search(made(1, 2)[0], 0) == [(10_000, 0)]
+    index.merge()
+    assert index.delta == 0
+    index.close()
+
+
+READER = """
+import json, sys, time
+import numpy as np
+from redshank.matching import HammingIndex
+index = HammingIndex.open(sys.argv[1])
+index.search(bytes(32), 31)
+print("ready", flush=True)
+for line in sys.stdin:
+    print(json.dumps([index.search(bytes.fromhex(line.strip()), 31), time.time()]), flush=True)
+"""
+
+
+def test_a_reader_in_another_process_sees_each_change_with_its_next_search(path: Path) -> None:
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert reader.stdout.readline() == "ready\n"
+
+        def ask(hash_: np.ndarray):
+            reader.stdin.write(hash_.tobytes().hex() + "\n")
+            reader.stdin.flush()
+            return json.loads(reader.stdout.readline())
+
+        with HammingIndex.open(path, write=True) as index:
+            for k, hash_ in enumerate(made(30, 4)):
+                assert ask(hash_)[0] == []
+                index.add(hash_[None], [10_000 + k])
+                if k % 10 == 5:
+                    index.merge()
+                assert ask(hash_)[0] == [[10_000 + k, 0]]
+                if k % 3 == 0:
+                    index.remove([10_000 + k])
+                    assert ask(hash_)[0] == []
+                    if k % 2:
+                        index.merge()
+                        assert ask(hash_)[0] == []
+    finally:
+        reader.stdin.close()
+        reader.wait(10)
+        reader.stdout.close()
+
+
+# Adds, removes and merges without end; a line goes out once a change is said to be safe.
+WRITER = """
+import sys
+import numpy as np
+from redshank.matching import HammingIndex, hamming
+hamming.DELTA_LEAST = 300
+index = HammingIndex.open(sys.argv[1], write=True)
+start = int(sys.argv[2])
+rng = np.random.default_rng(start)
+k = start
+while True:
+    hashes = rng.integers(0, 256, (50, 32), dtype=np.uint8)
+    hashes[:, :8] = np.arange(k, k + 50, dtype=np.uint64).view(np.uint8).reshape(50, 8)
+    index.add(hashes, np.arange(k, k + 50))
+    print("add", k, hashes.tobytes().hex(), flush=True)
+    index.remove([k + 7, k + 8])
+    print("remove", k + 7, flush=True)
+    k += 50
+"""
+
+
+def test_killing_the_writer_at_any_moment_loses_nothing(path: Path) -> None:
+    rng = np.random.default_rng(11)
+    alive = {k: hash_.tobytes() for k, hash_ in enumerate(made(5000))}
+    gone: dict[int, bytes] = {}
+    start, most = 10_000, 0
+    generations = set()
+    reader = HammingIndex.open(path)
+    for turn in range(6):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, path, str(start)], stdout=subprocess.PIPE, text=True)
+        said = [writer.stdout.readline()]
+        assert said[0]
+        until = time.monotonic() + rng.uniform(0.05, 0.5)
+        # Half of the times in the middle of a merge, else whenever it comes.
+        while time.monotonic() < until or (turn % 2 and not list(path.parent.glob("*.new"))):
+            said.append(writer.stdout.readline())
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        said += writer.stdout.readlines()
+        writer.stdout.close()
+        for line in said:
+            if not line.endswith("\n"):
+                continue  # It was killed while telling us.
+            what, first, *rest = line.split()
+            k = int(first)
+            if what == "add":
+                hashes = bytes.fromhex(rest[0])
+                alive.update({k + j: hashes[j * 32 : j * 32 + 32] for j in range(50)})
+                start = k + 50
+            else:
+                gone.update({j: alive.pop(j) for j in (k, k + 1)})
+        # What it was doing when it was killed is done or not; it is not undone later.
+        unsaid = {start - 43, start - 42} & set(alive)
+        fresh = HammingIndex.open(path)
+        done = {k for k in unsaid if not fresh.search(alive[k], 0)}
+        gone.update({k: alive.pop(k) for k in done})
+        most += 50
+        for index in (reader, fresh):
+            queries = np.frombuffer(b"".join(alive.values()), np.uint8).reshape(-1, 32)
+            rows, found, distances = index.search_many(queries, 0)
+            assert np.array_equal(rows, np.arange(len(alive)))
+            assert np.array_equal(found, list(alive))
+            assert not distances.any()
+            assert len(alive) <= len(index) <= len(alive) + most
+            assert not any(index.search(hash_, 0) for hash_ in gone.values())
+        start += 1000
+        generations.add(path.read_bytes()[16:32])
+    assert len(generations) > 1  # Merges came to their end in between.
+    HammingIndex.open(path, write=True).close()
+    assert not list(path.parent.glob("*.new"))
+    assert list(path.parent.glob("*.log")) == [log_path(path, path.read_bytes()[16:32])]
