@@ -1,0 +1,326 @@
+"""A made-up platform's day, from a seed: people, talk, follows, pictures, reports, and among them what was planted.
+
+`build` is pure: the same seed, number and time give the same world, byte for byte. Beside each event that matters stands
+the truth about it, so that what Redshank found can be held against what there was to find.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+import msgspec
+import numpy as np
+from PIL import Image
+
+from redshank.demo import pictures, words
+
+Kind = Literal["picture", "video", "words", "link", "report", "innocent"]
+NETWORKS: Mapping[str, float] = {"marsh": 0.7, "dunes": 0.18, "reedbed": 0.12}
+"""The networks, and each one's share of what happens. The first is the one that is connected both ways."""
+SPREAD = timedelta(hours=6)
+BANKED_PICTURES = 8
+VIDEO_SECONDS = 12
+
+
+class Truth(msgspec.Struct, frozen=True, kw_only=True):
+    """What an event really is. `way` says how it was disguised or edited, or who names a group innocently.
+
+    `must`: losing it is a defect. Where it is False, finding it is luck and missing it is known.
+    """
+
+    kind: Kind
+    way: str
+    must: bool
+
+
+class Happening(msgspec.Struct, frozen=True):
+    """One event, JSON-like, and the truth about it where there is something to know."""
+
+    event: dict[str, Any]
+    truth: Truth | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its network and id."""
+        return self.event["network"], self.event["id"]
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it: what is known beforehand, what happens, and the files that stand behind addresses (path to bytes)."""
+
+    known_pictures: tuple[bytes, ...]
+    known_video: bytes
+    happenings: tuple[Happening, ...]
+    files: Mapping[str, bytes]
+
+    @property
+    def accounts(self) -> list[dict[str, Any]]:
+        """The accounts, each with its `network`, as they were made."""
+        return [
+            {**happening.event["account"], "network": happening.event["network"]}
+            for happening in self.happenings
+            if happening.event["type"] == "account.created"
+        ]
+
+
+def build(seed: int, events: int, *, now: datetime, media_at: str) -> World:
+    """The world of `seed`, with `events` events (200 at least) in the six hours before `now`.
+
+    `media_at` is the address below which its files will be found; half of its media are sent by address.
+    """
+    return _Builder(seed, max(200, events), now, media_at).build()
+
+
+class _Builder:
+    def __init__(self, seed: int, events: int, now: datetime, media_at: str) -> None:
+        self.rng = np.random.default_rng([20_260_131, seed])
+        self.total = events
+        self.now = now
+        self.media_at = media_at.rstrip("/")
+        self.files: dict[str, bytes] = {}
+        self.people: dict[str, list[dict[str, Any]]] = {network: [] for network in NETWORKS}
+        self.posts: dict[str, list[dict[str, Any]]] = {network: [] for network in NETWORKS}
+        self.made: list[tuple[float, dict[str, Any], Truth | None]] = []
+        self.serial = 0
+
+    def build(self) -> World:
+        originals = [self._scene(number) for number in range(BANKED_PICTURES)]
+        known = tuple(pictures.as_jpeg(picture, 92) for picture in originals)
+        footage = list(pictures.frames(self.rng, VIDEO_SECONDS))
+        known_video = pictures.encode(footage, quality=23)
+        self._people()
+        self._planted_pictures(originals, known)
+        self._planted_videos(footage, known_video)
+        self._planted_words()
+        self._planted_links()
+        self._innocents()
+        self._reports()
+        self._everyday()
+        self.made.sort(key=lambda entry: entry[0])
+        happenings = tuple(Happening(self._dated(event, place), truth) for place, event, truth in self.made)
+        return World(known_pictures=known, known_video=known_video, happenings=happenings, files=self.files)
+
+    # ── Small change ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _scene(self, number: int) -> Image.Image:
+        return pictures.SCENES[number % len(pictures.SCENES)](self.rng, pictures.SIZE)
+
+    def _pick(self, choices: Sequence[Any]) -> Any:
+        return choices[int(self.rng.integers(len(choices)))]
+
+    def _number(self, share: float, least: int = 1) -> int:
+        return max(least, round(self.total * share))
+
+    def _id(self, letter: str) -> str:
+        self.serial += 1
+        return f"{letter}-{self.serial:06d}"
+
+    def _network(self) -> str:
+        return str(self.rng.choice(list(NETWORKS), p=list(NETWORKS.values())))
+
+    def _who(self, network: str) -> dict[str, Any]:
+        # A few talk much, most little.
+        people = self.people[network]
+        return people[min(len(people) - 1, int(len(people) * self.rng.random() ** 2.2))]
+
+    def _when(self) -> float:
+        """A place in the day, 0 to 1, after everybody has signed up: with an ebb and a flow."""
+        while True:
+            place = float(self.rng.uniform(0.15, 1))
+            if self.rng.random() < 0.55 + 0.45 * math.sin(place * 9):
+                return place
+
+    def _put(self, place: float, network: str, kind: str, truth: Truth | None = None, **parts: Any) -> None:
+        event = {"id": self._id("evt"), "network": network, "type": kind, **parts}
+        self.made.append((place, event, truth))
+
+    def _dated(self, event: dict[str, Any], place: float) -> dict[str, Any]:
+        at = self.now - SPREAD * (1 - place)
+        return {**event, "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+
+    def _line(self, template: str) -> str:
+        return template.format(
+            thing=self._pick(words.THINGS), food=self._pick(words.FOODS), team=self._pick(words.TEAMS),
+            number=int(self.rng.integers(3, 400)),
+        )  # fmt: skip
+
+    def _media(self, data: bytes, suffix: str, kind: str) -> dict[str, Any]:
+        """A media item: in the event itself, or behind an address."""
+        made = self._id("m")
+        if self.rng.random() < 0.5:
+            return {"id": made, "kind": kind, "data": base64.b64encode(data).decode()}
+        path = f"/{made}.{suffix}"
+        self.files[path] = data
+        return {"id": made, "kind": kind, "url": self.media_at + path}
+
+    def _post(
+        self,
+        text: str,
+        truth: Truth | None = None,
+        *,
+        network: str | None = None,
+        account: dict[str, Any] | None = None,
+        media: Sequence[dict[str, Any]] = (),
+        links: Sequence[str] = (),
+        place: float | None = None,
+    ) -> dict[str, Any]:
+        network = network or self._network()
+        account = account or self._who(network)
+        post: dict[str, Any] = {"id": self._id("p"), "text": text}
+        if media:
+            post["media"] = list(media)
+        if links:
+            post["links"] = list(links)
+        place = self._when() if place is None else place
+        self._put(place, network, "post.created", truth, account=_name(account), post=post)
+        entry = {"post": post, "account": account, "place": place, "network": network, "truth": truth}
+        if not media:
+            self.posts[network].append(entry)
+        return entry
+
+    # ── Who is there ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _people(self) -> None:
+        for network, share in NETWORKS.items():
+            for _ in range(self._number(0.08 * share, 8)):
+                handle = f"{self._pick(words.FIRST)}-{self._pick(words.SECOND)}-{int(self.rng.integers(10, 99))}"
+                days = float(self.rng.exponential(500))
+                account = {
+                    "id": self._id("a"),
+                    "handle": handle,
+                    "display_name": handle.rpartition("-")[0].replace("-", " ").title(),
+                    "bio": self._pick(words.BIOS),
+                    "created_at": (self.now - SPREAD - timedelta(days=days)).isoformat(timespec="seconds"),
+                    "followers": int(self.rng.exponential(120)),
+                    "following": int(self.rng.exponential(80)),
+                }
+                self.people[network].append(account)
+                self._put(float(self.rng.uniform(0, 0.1)), network, "account.created", account=account)
+
+    # ── What is planted ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _planted_pictures(self, originals: Sequence[Image.Image], known: Sequence[bytes]) -> None:
+        each = self._number(0.002, 2)
+        for way, (must, edit) in pictures.EDITS.items():
+            for number in range(each):
+                which = int(self.rng.integers(len(originals)))
+                data = edit(originals[which], known[which], self.rng)
+                media = self._media(data, "webp" if data[8:12] == b"WEBP" else "jpg", "image")
+                truth = Truth(kind="picture", way=way, must=must)
+                if number % 3 == 2:
+                    network = self._network()
+                    account = _name(self._who(network))
+                    self._put(self._when(), network, "media.uploaded", truth, account=account, media=media)
+                else:
+                    self._post(self._line(self._pick(words.CAPTIONS)), truth, media=[media])
+
+    def _planted_videos(self, footage: list[Image.Image], known: bytes) -> None:
+        copies = [("video, the same file", True, known)]
+        copies += [(way, must, edit(footage)) for way, (must, edit) in pictures.VIDEO_EDITS.items()]
+        for way, must, data in copies:
+            truth = Truth(kind="video", way=way, must=must)
+            self._post(self._line(self._pick(words.CAPTIONS)), truth, media=[self._media(data, "mp4", "video")])
+
+    def _planted_words(self) -> None:
+        recruiters = [(network, self._who(network)) for network in ("marsh", "marsh", "dunes")]
+        for _ in range(self._number(0.0015, 2)):
+            for way, must, disguise in words.DISGUISES:
+                text = self._pick(words.PRAISE).format(group=self._pick(words.GROUPS), slogan=self._pick(words.SLOGANS))
+                network, account = self._pick(recruiters)
+                self._post(disguise(text), Truth(kind="words", way=way, must=must), network=network, account=account)
+
+    def _planted_links(self) -> None:
+        targets = [*words.LINKS, *(f"https://{domain}/join" for domain in words.DOMAINS)]
+        for _ in range(self._number(0.001, 1)):
+            for way, dress in words.REDIRECTS:
+                link = self._pick(targets)
+                parts = urlsplit(link)
+                dressed = dress.replace("?", "&") if "utm_" in dress and parts.query else dress
+                shown = dressed.format(
+                    link=link,
+                    upper=link.replace(parts.netloc, parts.netloc.upper()),
+                    quoted=quote(link, safe=""),
+                    dotted=link.replace(parts.netloc, f"{parts.netloc}.:443"),
+                )
+                truth = Truth(kind="link", way=way, must=True)
+                in_text = self.rng.random() < 0.5
+                text = (
+                    self._pick(words.INVITES).format(link=shown) if in_text else self._line(self._pick(words.CAPTIONS))
+                )
+                self._post(text, truth, links=() if in_text else (shown,))
+
+    def _innocents(self) -> None:
+        for _ in range(self._number(0.0015, 1)):
+            for way, template in words.INNOCENT:
+                text = template.format(group=self._pick(words.GROUPS))
+                self._post(text, Truth(kind="innocent", way=way, must=False))
+
+    def _reports(self) -> None:
+        for number in range(self._number(0.008, 6)):
+            kind, reason, text = words.COMPLAINTS[number % len(words.COMPLAINTS)]
+            network = self._network()
+            about = self._pick(self.posts[network]) if self.posts[network] else self._post("lol no", network=network)
+            reporter = {"kind": kind, "id": f"r-{int(self.rng.integers(1, 60))}"}
+            if kind != "user":
+                reporter["name"] = {"authority": "National Referral Unit", "trusted_flagger": "Clear Water Line"}.get(
+                    kind, "Marsh Volunteers"
+                )
+            report: dict[str, Any] = {"id": self._id("r"), "reason": reason, "text": text, "reporter": reporter}
+            if number % 5 == 4:
+                report |= {"subject_kind": "account", "subject_id": about["account"]["id"]}
+            else:
+                report |= {"subject_kind": "post", "subject_id": about["post"]["id"]}
+            place = min(1.0, about["place"] + float(self.rng.uniform(0.005, 0.1)))
+            truth = Truth(
+                kind="report",
+                way=f"by a {kind.replace('_', ' ')}" if kind != "authority" else "by an authority",
+                must=True,
+            )
+            post = {"post": about["post"]} if report["subject_kind"] == "post" else {}
+            self._put(place, network, "report.received", truth, report=report, account=_name(about["account"]), **post)
+
+    # ── What just happens ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _everyday(self) -> None:
+        album = [
+            pictures.as_jpeg(pictures.render(self.rng, pictures.SMALL), int(self.rng.integers(60, 92)))
+            for _ in range(self._number(0.02, 8))
+        ]
+        while len(self.made) < self.total:
+            network = self._network()
+            lot = self.rng.random()
+            if lot < 0.045:
+                media = self._media(self._pick(album), "jpg", "image")
+                truth = Truth(kind="innocent", way="a picture", must=False)
+                self._post(self._line(self._pick(words.CAPTIONS)), truth, network=network, media=[media])
+            elif lot < 0.055:
+                media = self._media(self._pick(album), "jpg", "image")
+                truth = Truth(kind="innocent", way="a picture", must=False)
+                self._put(
+                    self._when(), network, "media.uploaded", truth, account=_name(self._who(network)), media=media
+                )
+            elif lot < 0.25:
+                one, other = self._who(network), self._who(network)
+                if one is not other:
+                    self._put(self._when(), network, "follow.created", account=_name(one), followed=_name(other))
+            elif lot < 0.28:
+                changed = {**_name(self._who(network)), "bio": self._pick(words.BIOS)}
+                self._put(self._when(), network, "account.updated", account=changed)
+            elif lot < 0.31 and self.posts[network]:
+                about = self._pick(self.posts[network])
+                if about["truth"] is None and about["place"] < 0.95:
+                    later = about["place"] + float(self.rng.uniform(0.001, 0.04))
+                    post = {**about["post"], "text": about["post"]["text"] + " (edited)"}
+                    self._put(later, network, "post.updated", account=_name(about["account"]), post=post)
+            else:
+                links = [self._pick(words.OPEN_LINKS)] if self.rng.random() < 0.08 else []
+                self._post(self._line(self._pick(words.SAYINGS)), network=network, links=links)
+
+
+def _name(account: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": account["id"], "handle": account["handle"], "display_name": account["display_name"]}
