@@ -1,9 +1,4 @@
-"""What benches share: one core, a line about the machine, `BAR name=value` lines. Import it before numpy and the like.
-
-    from bench._common import bar, machine, parser, processor_seconds
-
-Threads of BLAS, OpenMP and numba are set to one here, for us and for the peer alike; `--quick` means under 50 seconds.
-"""
+"""What benches share: a line about the machine, processor time, `BAR name=value` lines, `--quick` and `--seed`."""
 
 from __future__ import annotations
 
@@ -13,9 +8,6 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ[_name] = "1"
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

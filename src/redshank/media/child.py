@@ -109,9 +109,11 @@ def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False
         from redshank.media.pdq import pdq
         from redshank.media.pictures import read_gray
 
-        gray, width, height = read_gray(file, reader, limits)
-        hash_, quality = pdq(gray)
-        return ImageHashes(sha256=sha256, md5=md5, pdq=hash_, quality=quality, width=width, height=height)
+        picture = read_gray(file, reader, limits)
+        hash_, quality = pdq(picture.gray, scaled=picture.scaled)
+        return ImageHashes(
+            sha256=sha256, md5=md5, pdq=hash_, quality=quality, width=picture.width, height=picture.height
+        )
     from redshank.media.video import Video
 
     with contextlib.closing(Video(file, reader, limits)) as video:

@@ -10,6 +10,7 @@ Source: "PDQ & TMK + PDQF", Facebook 2019, and the PDQ hashing report of 2017; c
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,27 +28,46 @@ BAND_PIXELS = 4_000_000
 """Pixels that are turned into float32 at once, so that a picture of 100 million needs 16 MB more and not 400."""
 
 
-def pdq(gray: Gray, *, limited: bool = False) -> tuple[str, int]:
+class Scaled(NamedTuple):
+    """Of what a gray picture is the small copy, each of its points the mean of `factor` by `factor` whole pixels.
+
+    `height` and `width` are of the whole picture. Where they are no multiples of `factor` the last row and column stand
+    for less, or the first ones where the copy was turned over since: `from_bottom`, `from_right`.
+    """
+
+    height: int
+    width: int
+    factor: int
+    from_bottom: bool = False
+    from_right: bool = False
+
+
+def pdq(gray: Gray, *, limited: bool = False, scaled: Scaled | None = None) -> tuple[str, int]:
     """The PDQ hash of a picture and its quality.
 
     `gray` is the luminance, (height, width) uint8, 0 to 255, at any stride; for pictures 0.299 R + 0.587 G + 0.114 B.
     `limited` says that black is 16 and white 235 in it, as in most videos: the samples are stretched, not the picture.
+    With `scaled`, the filter is the whole picture's, not the small copy's: that keeps the hash where it would have been.
     Gives the hash as 64 hex digits, highest bit first as the field writes it, and the quality, 0 to 100.
     """
     if min(gray.shape) < SMALLEST:
         return "0" * 64, 0
-    points = sample(gray)
+    points = sample(gray, scaled)
     if limited:
         points = np.clip((points - np.float32(16)) * np.float32(255 / 219), 0, 255)
     return _hash(points), _quality(points)
 
 
-def sample(gray: Gray) -> Floats:
+def sample(gray: Gray, scaled: Scaled | None = None) -> Floats:
     """`gray`, (height, width) uint8, under the two-pass Jarosz filter, at 64 by 64 points: (64, 64) float32."""
     height, width = gray.shape
-    if (height, width) == (SIDE, SIDE):  # The reference takes such a picture as filtered already.
+    if scaled:
+        down = _sampling(scaled.height, scaled.factor, scaled.from_bottom)
+        across = _sampling(scaled.width, scaled.factor, scaled.from_right)
+    elif (height, width) == (SIDE, SIDE):  # The reference takes such a picture as filtered already.
         return gray.astype(np.float32)
-    down, across = _sampling(height), _sampling(width)
+    else:
+        down, across = _sampling(height), _sampling(width)
     if height * width <= BAND_PIXELS:
         rows = _rows_of(gray.astype(np.float32), down)
     else:
@@ -69,12 +89,12 @@ def _rows_of(picture: Floats, down: tuple[tuple[int, int, int, Floats], ...]) ->
 
 
 @functools.lru_cache(maxsize=256)
-def _sampling(size: int) -> tuple[tuple[int, int, int, Floats], ...]:
+def _sampling(size: int, factor: int = 1, from_end: bool = False) -> tuple[tuple[int, int, int, Floats], ...]:
     """The filter and sampling of one axis of `size` pixels, as blocks (first row, start, end, weights) along its band.
 
     A box of `window` pixels reaches `window // 2` to the right and the rest to the left, and is a mean of those pixels
     of it that exist; two of them in a row make the tent of Jarosz. Row k of the whole matrix is that tent around pixel
-    floor((k + 0.5) * size / 64).
+    floor((k + 0.5) * size / 64). For a copy scaled down by `factor` the weights of the pixels that make one are summed.
     """
     window = (size + 2 * SIDE - 1) // (2 * SIDE)
     at = np.arange(size)
@@ -89,12 +109,18 @@ def _sampling(size: int) -> tuple[tuple[int, int, int, Floats], ...]:
         np.add.at(steps[k], starts[inner], share)
         np.subtract.at(steps[k], ends[inner], share)
     weights = np.cumsum(steps[:, :-1], axis=1)
-    blocks = []
-    for first in range(0, SIDE, BLOCK):
-        low, high = int(first * size / SIDE), int((first + BLOCK) * size / SIDE)
-        start, end = max(low - 2 * window, 0), min(high + 2 * window + 1, size)
-        blocks.append((first, start, end, np.ascontiguousarray(weights[first : first + BLOCK, start:end], np.float32)))
-    return tuple(blocks)
+    if factor > 1:
+        missing = -size % factor
+        weights = np.pad(weights, ((0, 0), (missing, 0) if from_end else (0, missing)))
+        weights = weights.reshape(SIDE, -1, factor).sum(axis=2)
+    return tuple(_block(weights, first) for first in range(0, SIDE, BLOCK))
+
+
+def _block(weights: npt.NDArray[np.float64], first: int) -> tuple[int, int, int, Floats]:
+    rows = weights[first : first + BLOCK]
+    used = np.flatnonzero((rows > 1e-9).any(axis=0))  # What cumsum leaves of rounding is no weight.
+    start, end = int(used[0]), int(used[-1]) + 1
+    return first, start, end, np.ascontiguousarray(rows[:, start:end], np.float32)
 
 
 def _quality(points: Floats) -> int:
