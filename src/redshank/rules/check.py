@@ -11,6 +11,7 @@ import ast
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from redshank.rules.diagnostics import nearest
@@ -860,6 +861,10 @@ def _constant_key(value: Any) -> str:
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'"{escaped}"'
+    if isinstance(value, timedelta):
+        return f"days({value / timedelta(days=1)})"
+    if isinstance(value, datetime):
+        return f'time("{value.isoformat()}")'
     return str(value)
 
 

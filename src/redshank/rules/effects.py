@@ -55,9 +55,9 @@ def fits(effect: Effect, tag: str) -> bool:
 
 
 def read_effects(source: Source, node: Node, *, harmless: bool = False) -> tuple[Effect, ...]:
-    """The effects that a YAML list names. With `harmless`, actions are refused."""
+    """The effects that a YAML list names; of an empty one, the rule only says that it fired. With `harmless`, no actions."""
     items = node.value if not isinstance(node, ScalarNode | MappingNode) else None
-    if not items:
+    if items is None:
         source.error_at(node, "expected a list of effects", f"Each begins with `- `: {', '.join(EFFECTS)}.")
         return ()
     out: list[Effect] = []

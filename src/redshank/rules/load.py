@@ -64,12 +64,11 @@ class LoadedRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """What a load gave. `rules` is None where there are errors. `sources` says where foreign events have declared fields."""
+    """What a load gave. `rules` is None where there are errors."""
 
     rules: RuleSet | None
     examples: tuple[LoadedRule, ...]
     diagnostics: tuple[Diagnostic, ...]
-    origins: dict[str, str]
 
 
 def load_rules(path: Path, lists: Mapping[str, Collection[str]] = {}) -> RuleSet:
@@ -156,14 +155,14 @@ class _Loader:
         if not self._diagnostics.has_errors:
             rules = RuleSet(
                 [found.rule for found in self._rules],
-                self._fields,
-                [found for found in self._diagnostics if found.severity == "warning"],
+                fields=self._fields,
+                origins=self._origins,
+                warnings=[found for found in self._diagnostics if found.severity == "warning"],
             )
         return Loaded(
             rules=rules,
             examples=tuple(self._rules),
             diagnostics=tuple(self._diagnostics),
-            origins=self._origins,
         )
 
     # --- what rules use ----------------------------------------------------------------------------------------------

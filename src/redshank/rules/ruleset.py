@@ -74,11 +74,23 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class RuleSet:
-    """Rules that are checked and ready. It does not change; a new version is a new set."""
+    """Rules that are checked and ready. It does not change; a new version is a new set.
 
-    def __init__(self, rules: Sequence[Rule], fields: Mapping[str, Type], warnings: Sequence[Diagnostic]) -> None:
+    `fields` are the declared fields by path, `origins` where events of other shapes have them, `warnings` what looked
+    wrong at the check.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        *,
+        fields: Mapping[str, Type] = {},
+        origins: Mapping[str, str] = {},
+        warnings: Sequence[Diagnostic] = (),
+    ) -> None:
         self.rules = tuple(rules)
         self.fields = dict(fields)
+        self.origins = dict(origins)
         self.warnings = tuple(warnings)
         self._judges: dict[type, Judge] = {}
 

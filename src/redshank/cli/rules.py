@@ -1,0 +1,153 @@
+"""`redshank rules`: check, test and try rule files; print what they can say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from redshank.core import EventError, Problem
+
+_PATH = click.Path(exists=True, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def command() -> None:
+    """Check, test and try the rules that decide. PATH is a rule file or a folder of them."""
+
+
+@command.command()
+@click.argument("path", type=_PATH, required=False)
+@click.option("--lists", type=_FILE, help='Lists beside the files\' own: a JSON object of {"name": ["item", …]}.')
+def check(path: Path | None, lists: Path | None) -> None:
+    """Say all that is wrong with PATH (default: the rules in force), each with its place.
+
+    Exit code 0 where there are no errors, 1 where there are.
+    """
+    from datetime import UTC, datetime
+
+    from redshank.rules.load import load
+
+    loaded = load(_path(path), _named(lists), now=datetime.now(UTC))
+    for found in loaded.diagnostics:
+        click.echo(found.render() + "\n", err=True)
+    errors = sum(found.severity == "error" for found in loaded.diagnostics)
+    warnings = len(loaded.diagnostics) - errors
+    if loaded.rules is None:
+        raise click.ClickException(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}.")
+    modes = [rule.mode for rule in loaded.rules.rules]
+    click.echo(
+        f"{_count(len(modes), 'rule')} ({modes.count('live')} live, {modes.count('shadow')} shadow, "
+        f"{modes.count('off')} off), {_count(warnings, 'warning')}."
+    )
+
+
+@command.command()
+@click.argument("path", type=_PATH, required=False)
+@click.option("--lists", type=_FILE, help="As for check.")
+def test(path: Path | None, lists: Path | None) -> None:
+    """Run the examples that stand beside the rules of PATH: `fires_on` and `silent_on`.
+
+    Exit code 1 where one comes out otherwise; it is shown with the values that made it so.
+    """
+    from redshank.rules import RuleErrors
+    from redshank.rules.examples import run_examples
+    from redshank.rules.load import load
+
+    loaded = load(_path(path), _named(lists))
+    if loaded.rules is None:
+        raise RuleErrors(loaded.diagnostics)
+    right, wrong = run_examples(loaded.examples)
+    for outcome in wrong:
+        click.echo(outcome.render() + "\n", err=True)
+    bare = [found.rule.id for found in loaded.examples if not (found.fires_on and found.silent_on)]
+    if bare:
+        click.echo(f"Without examples of both kinds: {', '.join(bare)}.", err=True)
+    if wrong:
+        raise click.ClickException(f"{len(wrong)} of {_count(right + len(wrong), 'example')} came out wrong.")
+    click.echo(f"{_count(right, 'example')} came out right.")
+
+
+@command.command()
+@click.argument("rules", type=_PATH)
+@click.option("--events", type=_FILE, required=True, help="One JSON object a line.")
+@click.option("--lists", type=_FILE, help="As for check.")
+@click.option(
+    "--labels",
+    type=_FILE,
+    help='A JSON object of {"label": ["id", …]}: accounts that bear the label. Each is also a list of that name.',
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Where to write.")
+def run(rules: Path, events: Path, lists: Path | None, labels: Path | None, out: Path) -> None:
+    """Judge events from a file by RULES, whatever their mode but off, and do nothing about them.
+
+    Writes {"id", "rules", "effects"} a line, effects by name, the harshest first. Events may lack `network`, and have
+    the fields that RULES declare in their natural place. An event that cannot be read gets {"error"} on its line.
+    """
+    from redshank.rules import load_rules
+    from redshank.rules.trial import Trial, effect_names
+
+    labeled = _named(labels)
+    trial = Trial(load_rules(rules, {**labeled, **_named(lists)}), labeled)
+    good = bad = unsure = 0
+    with events.open("rb") as lines, out.open("w", encoding="utf-8") as written:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                event = trial.decode(line)
+            except EventError as error:
+                bad += 1
+                written.write(json.dumps({"line": number, "error": str(error)}) + "\n")
+                continue
+            fired, errors = trial.judge(event)
+            good += 1
+            unsure += bool(errors)
+            names = sorted({found.rule for found in fired})
+            written.write(json.dumps({"id": event.id, "rules": names, "effects": effect_names(fired)}) + "\n")
+    click.echo(
+        f"{_count(good, 'event')} judged, {unsure} of them with rules that could not be evaluated; {bad} unread."
+    )
+    if bad:
+        raise SystemExit(3)
+
+
+@command.command()
+def library() -> None:
+    """Print all names, operators and functions that a rule can use."""
+    from redshank.rules.manual import manual
+
+    click.echo(manual(), nl=False)
+
+
+def _path(path: Path | None) -> Path:
+    if path is not None:
+        return path
+    from django.conf import settings
+
+    from redshank.rules import DEFAULT_RULES
+
+    return Path(settings.REDSHANK.rules) if settings.REDSHANK.rules else DEFAULT_RULES
+
+
+def _named(path: Path | None) -> dict[str, frozenset[str]]:
+    """The object of a JSON file, each value a list of texts. Raises `Problem`."""
+    if path is None:
+        return {}
+    try:
+        value: Any = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise Problem(f"not valid JSON: {error}", where=str(path)) from None
+    if not isinstance(value, dict):
+        raise Problem("expected an object of lists", where=str(path), hint='Such as {"name": ["item"]}.')
+    for name, items in value.items():
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise Problem("expected a list of texts", where=f"{path}: {name}")
+    return {name: frozenset(items) for name, items in value.items()}
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -1,0 +1,221 @@
+"""The rule language a second time: slow, plain, on Python's own syntax tree, with nothing shared, reordered or left out.
+
+What the compiled rules are held against. None is missing; `and`, `or` and `not` are Kleene's.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from datetime import UTC, datetime, timedelta
+
+import re2
+
+from redshank.core import Frames, MediaUploaded
+from redshank.text import fold
+
+COMPARE = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+}
+ARITHMETIC = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Mod: operator.mod,
+}
+
+
+def evaluate(text, facts, lists=None):
+    """The value of an expression: True, False or None for a truth value."""
+    return _Reference(facts, lists or {}).value(ast.parse(text, mode="eval").body, {})
+
+
+class _Reference:
+    def __init__(self, facts, lists):
+        self.facts = facts
+        self.lists = lists
+
+    def value(self, tree, variables):  # noqa: C901 - one language, one function
+        value = lambda node: self.value(node, variables)  # noqa: E731
+        match tree:
+            case ast.BoolOp(op=ast.And()):
+                found = [value(node) for node in tree.values]
+                return False if False in found else None if None in found else True
+            case ast.BoolOp():
+                found = [value(node) for node in tree.values]
+                return True if True in found else None if None in found else False
+            case ast.UnaryOp(op=ast.Not()):
+                found = value(tree.operand)
+                return None if found is None else not found
+            case ast.UnaryOp():
+                found = value(tree.operand)
+                return None if found is None else -found
+            case ast.Compare():
+                nodes = [value(node) for node in (tree.left, *tree.comparators)]
+                parts = [
+                    None if left is None or right is None else COMPARE[type(op)](left, right)
+                    for op, left, right in zip(tree.ops, nodes[:-1], nodes[1:], strict=True)
+                ]
+                return False if False in parts else None if None in parts else True
+            case ast.BinOp():
+                left, right = value(tree.left), value(tree.right)
+                if left is None or right is None:
+                    return None
+                try:
+                    out = ARITHMETIC[type(tree.op)](left, right)
+                except ArithmeticError:
+                    return None
+                return None if isinstance(out, float) and not math.isfinite(out) else out
+            case ast.IfExp():
+                test = value(tree.test)
+                return None if test is None else value(tree.body) if test else value(tree.orelse)
+            case ast.Constant():
+                return tree.value
+            case ast.List() | ast.Tuple():
+                return [value(node) for node in tree.elts]
+            case ast.Name():
+                return variables[tree.id] if tree.id in variables else self.root(tree.id)
+            case ast.Attribute():
+                base = value(tree.value)
+                return None if base is None else self.attribute(base, tree.attr)
+            case ast.Call():
+                return self.call(tree, variables)
+        raise AssertionError(ast.dump(tree))
+
+    def root(self, name):
+        event = self.facts.event
+        if name == "event":
+            return event
+        if name == "findings":
+            return self.facts.findings
+        if name == "now":
+            return self.facts.now
+        if name == "media":
+            post = getattr(event, "post", None)
+            out = list(post.media) if post else []
+            if isinstance(event, MediaUploaded):
+                out.append(event.media)
+            for account in (getattr(event, "account", None), getattr(event, "followed", None)):
+                out += [item for item in (account.avatar, account.banner) if item] if account else []
+            return out
+        return getattr(event, name, None)
+
+    def attribute(self, base, name):
+        event = self.facts.event
+        if base is event and name == "type":
+            return type(event).__struct_config__.tag
+        if name == "labels":
+            return self.facts.account_labels
+        if name == "age":
+            if base.created_at is None:
+                return None
+            age = event.at - base.created_at
+            if age < timedelta(hours=-24):
+                return None
+            return max(age, timedelta(0))
+        if hasattr(base, "detector"):
+            where = base.where
+            field = f"media:{where.media}" if isinstance(where, Frames) else where.field
+            if name == "field":
+                return field
+            if name == "on":
+                return self.part(field)
+            if name in ("bank", "policy", "severity", "label", "source", "distance"):
+                return getattr(base.match, name) if base.match else None
+        if name in ("sha256", "md5", "pdq"):
+            reckoned = getattr(self.facts.media.get(base.id), name, None)
+            out = reckoned or getattr(base, name)
+            return out.lower() if out else None
+        return getattr(base, name, None)
+
+    def part(self, field):
+        event = self.facts.event
+        if not field.startswith("media:"):
+            part = field.split(".")[0]
+            return part if part in ("account", "followed", "post", "media", "report") else None
+        wanted = field.removeprefix("media:")
+        post = getattr(event, "post", None)
+        if post and wanted in [item.id for item in post.media]:
+            return "post"
+        if isinstance(event, MediaUploaded) and event.media.id == wanted:
+            return "media"
+        for part in ("account", "followed"):
+            account = getattr(event, part, None)
+            if account and wanted in [item.id for item in (account.avatar, account.banner) if item]:
+                return part
+        return None
+
+    def call(self, tree, variables):  # noqa: C901
+        name = tree.func.id
+        if name in ("any", "all"):
+            (generator,) = tree.args
+            (clause,) = generator.generators
+            items = self.value(clause.iter, variables)
+            if items is None:
+                return None
+            found = [self.value(generator.elt, {**variables, clause.target.id: item}) for item in items]
+            if name == "any":
+                return True if True in found else None if None in found else False
+            return False if False in found else None if None in found else True
+        arguments = [self.value(node, variables) for node in tree.args]
+        keywords = {keyword.arg: self.value(keyword.value, variables) for keyword in tree.keywords}
+        if name == "known":
+            return arguments[0] is not None
+        if name in ("matched", "severity"):
+            chosen = [finding for finding in self.facts.findings if self.is_meant(finding, arguments, keywords)]
+            if name == "matched":
+                return bool(chosen)
+            return max((finding.match.severity for finding in chosen), default=0)
+        if None in arguments:
+            return None
+        match name, arguments:
+            case "contains", [text, *words]:
+                return any(fold(word).text in fold(text).text for word in words)
+            case "word", [text, *words]:
+                return any(self.stands(fold(word).text, fold(text).text) for word in words)
+            case "matches", [text, pattern]:
+                return re2.search(f"(?i){pattern}", text.encode("utf-8", "replace")) is not None
+            case "script", [text, script]:
+                return re2.search(rf"\p{{{script}}}", text.encode("utf-8", "replace")) is not None
+            case "language", [tag, *tags]:
+                return any(f"{tag}-".lower().startswith(f"{wanted}-".lower()) for wanted in tags)
+            case "len", [items]:
+                return len(items)
+            case "list", [wanted]:
+                return self.lists.get(wanted)
+            case "time", [text]:
+                return datetime.fromisoformat(text).replace(tzinfo=UTC)
+            case (("minutes" | "hours" | "days" | "weeks"), [number]):
+                return timedelta(**{name: number})
+        raise AssertionError(name)
+
+    @staticmethod
+    def stands(word, text):
+        at = text.find(word)
+        while at >= 0:
+            before, after = text[at - 1 : at] if at else "", text[at + len(word) : at + len(word) + 1]
+            if not (before.isalnum() and word[0].isalnum()) and not (after.isalnum() and word[-1].isalnum()):
+                return True
+            at = text.find(word, at + 1)
+        return False
+
+    def is_meant(self, finding, banks, keywords):
+        match = finding.match
+        if match is None or (banks and match.bank not in banks) or match.severity < keywords.get("severity", 0):
+            return False
+        field = self.attribute(finding, "field")
+        given = {"kind": finding.kind, "policy": match.policy, "label": match.label, "on": self.part(field)}
+        for name, value in given.items():
+            wanted = keywords.get(name)
+            if wanted is not None and value not in (wanted if isinstance(wanted, list) else [wanted]):
+                return False
+        return True

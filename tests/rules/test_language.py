@@ -1,0 +1,82 @@
+"""The compiled rules against the language a second time, plain and slow, on generated rules and events."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from redshank.rules.check import Scope, asks_for_passing, check_expression
+from redshank.rules.explain import Explainer
+from redshank.rules.schema import BY_CLASS, EVENT_TYPES, PASSING, ROOTS
+from tests.rules.making import LISTS, all_facts, conditions, facts, post, rules_of
+from tests.rules.reference import evaluate
+
+slow = settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def tree_of(text):
+    """The checked tree of an expression, None where it has errors."""
+    wrong = []
+    scope = Scope(lambda _: None, {}, LISTS, {})
+    tree = check_expression(text, scope, lambda *found: wrong.append(found), lambda *_: None)
+    assert bool(wrong) == (tree is None)
+    return tree
+
+
+@slow
+@given(st.lists(conditions, min_size=1, max_size=4), st.lists(all_facts, min_size=1, max_size=6))
+@example(["account.age < days(7) or contains(post.text, 'a')"], [facts(post("a"))])
+def test_compiled_rules_answer_as_the_plain_language_does(tmp_path, whens, given_facts):
+    whens = [when for when in whens if tree_of(when) is not None]
+    if not whens:
+        return
+    rules = rules_of(tmp_path, *whens)
+    for known in given_facts:
+        tag = BY_CLASS[type(known.event)].tag
+        fired, errors = rules.evaluate(known)
+        for number, when in enumerate(whens):
+            asked = tag not in PASSING or asks_for_passing(rules.rules[number].tree)
+            expected = evaluate(when, known, LISTS) if asked else False
+            explained = [found for found in fired if found.rule == f"r{number}"]
+            unsure = [line for line in errors if line.startswith(f"r{number}: ")]
+            assert bool(explained) == (expected is True), (when, known.event)
+            assert not unsure or expected is None, (when, unsure)
+            assert not any("failed with" in line for line in unsure), unsure
+            if expected is None and tag == "post.created" and not _speaks_of_others(when):
+                assert unsure, when
+            assert all("no explanation" not in line for found in explained for line in found.because)
+
+
+def _speaks_of_others(when):
+    """Whether it speaks of what a post.created event never has."""
+    names = set(ROOTS) - set(EVENT_TYPES["post.created"].parts) - {"event", "findings", "media", "now"}
+    return any(name in when for name in (*names, "event.reason", "event.state"))
+
+
+@slow
+@given(conditions, all_facts)
+def test_every_condition_is_worth_what_its_parts_are(when, known):
+    """Each tree alone, three-valued, not only whether it fires."""
+    tree = tree_of(when)
+    if tree is not None:
+        assert Explainer(tree).value(tree, known, {}) is evaluate(when, known, LISTS)
+
+
+@slow
+@given(conditions)
+def test_the_canonical_spelling_means_itself(when):
+    tree = tree_of(when)
+    if tree is not None:
+        again = tree_of(tree.key)
+        assert again is not None
+        assert again.key == tree.key
+
+
+@slow
+@given(conditions)
+def test_most_generated_conditions_are_good(when):
+    """Keeps the tests above from passing for want of anything to test: what is refused is refused for its types."""
+    wrong = []
+    scope = Scope(lambda _: None, {}, LISTS, {})
+    check_expression(when, scope, lambda *found: wrong.append(found[0]), lambda *_: None)
+    assert all("no answer" in message or "nested" in message for message in wrong), (when, wrong)
