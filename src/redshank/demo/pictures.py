@@ -40,7 +40,7 @@ def noise(rng: Rng, width: int, height: int, *, octaves: int = 5, start: int = 3
     return out
 
 
-def _blend(one: NDArray[np.generic], other: NDArray[np.generic], share: Plane) -> Plane:
+def _blend(one: Plane, other: Plane, share: Plane) -> Plane:
     out: Plane = one * (1 - share[..., None]) + other * share[..., None]
     return out
 
@@ -293,7 +293,7 @@ def encode(pictures: Iterator[Image.Image] | list[Image.Image], *, quality: int,
                 stream.width, stream.height = picture.size
                 stream.pix_fmt = "yuv420p"
                 stream.options = {"crf": str(quality), "preset": "ultrafast", "threads": "1"}
-            frame = av.VideoFrame.from_image(picture)
+            frame = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, rate)
             container.mux(stream.encode(frame))
         if stream is not None:
