@@ -47,6 +47,9 @@ class Entry(models.Model):
     frames = models.BinaryField(
         null=True, blank=True, help_text="A video's frames: 37 bytes each: second (big-endian float32), quality, PDQ."
     )
+    weak = models.CharField(
+        max_length=100, blank=True, help_text="Why it matches nothing by itself: all-zero, low quality; mostly empty."
+    )
     label = models.CharField(max_length=200, blank=True)
     note = models.TextField(blank=True)
     source = models.CharField(max_length=200, blank=True)
@@ -65,6 +68,9 @@ class Entry(models.Model):
 
 
 class BankRevision(models.Model):
-    """One row whose number grows with every change to any bank: readers see by it that they must load again."""
+    """One row whose number grows with every change to any bank: readers see by it that they must load again.
+
+    It grows by a random step, so that a store brought back from a backup does not meet a number that stood for more.
+    """
 
     number = models.BigIntegerField(default=0)

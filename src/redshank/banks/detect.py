@@ -1,0 +1,434 @@
+"""Looks for known content in an event: its texts, its links, its files, its pictures and videos.
+
+The one idea: `Known` is a picture of all banks at one revision, built once and never changed, so that any number of
+threads look things up in it without a lock; who wants a newer one builds another.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from redshank.banks.frames import unpack_frames
+from redshank.banks.values import weakness
+from redshank.core import Account, Event, Finding, Frames, Match, Media, Span, TimeRange, Whole
+from redshank.core.settings import MediaSettings
+from redshank.matching import HammingIndex, LinkIndex, TermIndex
+from redshank.media import Frame, ImageHashes, MediaHashes, VideoHashes, match_videos
+from redshank.text import Link, find_links, fold, normalize_link
+
+PLACES = 10
+"""Places at which one entry is named in one field: who repeats a term a thousand times is found as well by ten."""
+NEAREST = 10
+"""Entries of one bank that are named for one picture, the nearest: a bank may hold thousands of the same."""
+MAX_FINDINGS = 1000
+"""Findings on one event; where there are more, the most severe are kept."""
+MAX_TEXT_LINKS = 1000
+"""Links in one text that are looked at, as many as an event may name beside it."""
+VIDEOS = 200
+"""Known videos, those with most frames in common, that one seen video is compared with in full."""
+
+
+class KnownBank(msgspec.Struct, frozen=True, gc=False):
+    """What detection needs of a bank. `limit` is the Hamming distance within which its PDQ hashes match."""
+
+    name: str
+    kind: str
+    policy: str
+    severity: int
+    limit: int
+    source: str = ""
+
+
+class KnownEntry(msgspec.Struct, frozen=True, gc=False):
+    """What detection needs of an entry. `frames` is a video's, packed; `weak` says why it matches nothing by itself."""
+
+    id: int
+    bank: KnownBank
+    value: str
+    label: str = ""
+    source: str = ""
+    weak: bool = False
+    frames: bytes = b""
+
+
+class Known:
+    """All known content at one revision."""
+
+    def __init__(self, entries: Iterable[KnownEntry], settings: MediaSettings, revision: int = 0) -> None:
+        """`entries` are those in force, canonical; `settings` say what quality and which share are enough."""
+        self.revision = revision
+        self._settings = settings
+        self._entries: dict[int, KnownEntry] = {}
+        by_kind: dict[str, list[KnownEntry]] = defaultdict(list)
+        for entry in entries:
+            self._entries[entry.id] = entry
+            by_kind[entry.bank.kind].append(entry)
+        self._terms = TermIndex((entry.id, entry.value) for entry in by_kind["term"])
+        self._links = LinkIndex(
+            ((entry.id, entry.value) for entry in by_kind["url"]),
+            ((entry.id, entry.value) for entry in by_kind["domain"]),
+        )
+        self._files: dict[str, list[int]] = defaultdict(list)
+        for kind in ("md5", "sha256", "video"):  # A video's value is its SHA-256. Lengths tell MD5 from SHA-256.
+            for entry in by_kind[kind]:
+                self._files[entry.value].append(entry.id)
+        self._files.default_factory = None
+        self._pictures = _Pictures(by_kind["pdq"])
+        self._videos = _Videos(by_kind["video"], settings.pdq_quality)
+        self._has_media = bool(by_kind["pdq"] or self._files)
+
+    def __len__(self) -> int:
+        """How many entries there are."""
+        return len(self._entries)
+
+    def find(self, event: Event, media: Mapping[str, MediaHashes] = {}) -> tuple[Finding, ...]:
+        """What of `event` is known. `media` holds the hashes of its media, as far as they were hashed, by media id.
+
+        Looked at are the texts, links and media of the post and of the accounts that the event speaks of. What a
+        reporter writes is not: who quotes is not who said it. An entry is named once in one place; a link that stands
+        in the post's text is not named again for `post.links`. A weak hash, known or seen (all-zero, of low quality),
+        is named only beside another match of the same media, never alone.
+        """
+        found = _Found(self._entries)
+        links: dict[str, Link | None] = {}
+        has_links, has_terms = len(self._links) > 0, len(self._terms) > 0
+        for field, text in _texts(event):
+            if has_terms:
+                for entry, start, end in self._terms.find(fold(text)):
+                    found.add_span("terms", entry, field, start, end, text)
+            if has_links and ("." in text or "://" in text):
+                for start, end, url in find_links(text)[:MAX_TEXT_LINKS]:
+                    for entry in self._known_link(url, links):
+                        found.add_span("links", entry, field, start, end, text)
+        if has_links:
+            for field, urls in _links(event):
+                for url in urls:
+                    for entry in self._known_link(url, links):
+                        found.add_link(entry, field, url)
+        if has_terms and (post := getattr(event, "post", None)) is not None:
+            for tag in post.hashtags:
+                for entry, _, _ in self._terms.find(fold(tag)):
+                    found.add("terms", entry, Whole("post.hashtags"), tag)
+        if self._has_media:
+            for item in _media(event):
+                self._find_media(item, media.get(item.id), found)
+        return found.all()
+
+    def _known_link(self, url: str, links: dict[str, Link | None]) -> Iterable[int]:
+        """The entries that a link matches; once for each way it is written in one event."""
+        if url in links:
+            link = links[url]
+        else:
+            links[url] = link = normalize_link(url)
+        return () if link is None else [entry for entry, _ in self._links.find(link)]
+
+    # Files, pictures and videos
+
+    def _find_media(self, item: Media, hashes: MediaHashes | None, found: _Found) -> None:
+        strong: list[_Hit] = []
+        weak: list[_Hit] = []
+        where = Whole(f"media:{item.id}")
+        digests = {item.sha256, item.md5, hashes and hashes.sha256, hashes and hashes.md5}
+        for digest in sorted(digest.lower() for digest in digests if digest):
+            for entry in self._files.get(digest, ()):
+                kind = "md5" if len(digest) == 32 else "sha256"
+                hit = _Hit("files", entry, where, digest, kind=kind)
+                (weak if weakness(kind, digest) else strong).append(hit)
+        for pdq, quality in _pictures_of(item, hashes):
+            for hit in self._like(item.id, pdq):
+                is_weak = self._entries[hit.entry].weak or weakness(
+                    "pdq", pdq, quality=quality, enough=self._settings.pdq_quality
+                )
+                (weak if is_weak else strong).append(hit)
+        if isinstance(hashes, VideoHashes):
+            strong += self._like_video(item.id, hashes)
+        for hit in [*strong, *(weak if strong else ())]:
+            found.add_hit(hit)
+
+    def _like(self, media: str, pdq: str) -> Iterator[_Hit]:
+        """The known pictures, and frames of known videos, that a picture looks like."""
+        where = Whole(f"media:{media}")
+        for entry, distance in self._pictures.find(pdq):
+            yield _Hit("pictures", entry, where, pdq, distance=distance)
+        for entry, (distance, second, count) in self._videos.frames_like(pdq).items():
+            shown = Frames(media, 1.0, 1 / count, (TimeRange(0.0, 0.0, second, second + 1.0),))
+            yield _Hit("pictures", entry, shown, pdq, kind="pdq", distance=distance)
+
+    def _like_video(self, media: str, seen: VideoHashes) -> Iterator[_Hit]:
+        """The known videos that share enough with a seen one, and the known pictures that it shows."""
+        frames = _good(seen.frames, self._settings.pdq_quality)
+        if not frames:
+            return
+        for entry in self._videos.candidates(frames):
+            known = self._entries[entry]
+            match = match_videos(seen, self._videos.video(entry), known.bank.limit, quality=self._settings.pdq_quality)
+            if max(match.share, match.known_share) >= self._settings.video_share and match.ranges:
+                where = Frames(media, match.share, match.known_share, match.ranges)
+                yield _Hit("videos", entry, where, seen.sha256, score=max(match.share, match.known_share))
+        for entry, (distance, seconds) in self._pictures.shown_in(frames).items():
+            if not self._entries[entry].weak:
+                where = Frames(media, len(seconds) / len(frames), 1.0, _ranges(seconds))
+                yield _Hit("pictures", entry, where, seen.sha256, distance=distance)
+
+
+class _Hit(msgspec.Struct):
+    detector: str
+    entry: int
+    where: Whole | Frames
+    seen: str
+    kind: str = ""
+    distance: int | None = None
+    score: float = 1.0
+
+
+class _Found:
+    """The findings on one event, each entry once in one place."""
+
+    __slots__ = ("_count", "_entries", "_findings")
+
+    def __init__(self, entries: Mapping[int, KnownEntry]) -> None:
+        self._entries = entries
+        self._findings: dict[tuple[int, object], Finding] = {}
+        self._count: dict[tuple[object, ...], int] = {}
+
+    def add(self, detector: str, entry: int, where: Span | Frames | Whole, seen: str) -> None:
+        known = self._entries[entry]
+        self._findings.setdefault((entry, where), _finding(detector, known, where, seen))
+
+    def add_span(self, detector: str, entry: int, field: str, start: int, end: int, text: str) -> None:
+        if self._room((entry, field), PLACES):
+            self.add(detector, entry, Span(field, start, end), text[start:end])
+
+    def add_link(self, entry: int, field: str, url: str) -> None:
+        if field != "post.links" or (entry, "post.text") not in self._count:
+            self.add("links", entry, Whole(field), url)
+
+    def add_hit(self, hit: _Hit) -> None:
+        """Hits of one bank come with the nearest first."""
+        known = self._entries[hit.entry]
+        key = (hit.entry, hit.where)
+        place = hit.where.media if isinstance(hit.where, Frames) else hit.where.field
+        if key in self._findings or not self._room((known.bank.name, hit.detector, place), NEAREST):
+            return
+        self._findings[key] = _finding(
+            hit.detector, known, hit.where, hit.seen, kind=hit.kind, distance=hit.distance, score=hit.score
+        )
+
+    def _room(self, key: tuple[object, ...], most: int) -> bool:
+        count = self._count.get(key, 0)
+        self._count[key] = count + 1
+        return count < most
+
+    def all(self) -> tuple[Finding, ...]:
+        findings = tuple(self._findings.values())
+        if len(findings) > MAX_FINDINGS:
+            findings = tuple(sorted(findings, key=_severity, reverse=True)[:MAX_FINDINGS])
+        return findings
+
+
+def _severity(finding: Finding) -> int:
+    return finding.match.severity if finding.match else 0
+
+
+def _finding(
+    detector: str,
+    known: KnownEntry,
+    where: Span | Frames | Whole,
+    seen: str,
+    *,
+    kind: str = "",
+    distance: int | None = None,
+    score: float = 1.0,
+) -> Finding:
+    """For hashes, `score` is the share of the 256 bits that are equal; for videos, the larger of the two shares."""
+    bank = known.bank
+    return Finding(
+        detector=detector,
+        kind=kind or bank.kind,
+        score=score if distance is None else 1 - distance / 256,
+        where=where,
+        seen=seen,
+        match=Match(
+            bank=bank.name,
+            entry=known.id,
+            value=known.value,
+            policy=bank.policy,
+            severity=bank.severity,
+            label=known.label,
+            source=known.source or bank.source,
+            distance=distance,
+            limit=None if distance is None else bank.limit,
+        ),
+    )
+
+
+class _Pictures:
+    """The PDQ hashes of known pictures."""
+
+    def __init__(self, entries: Sequence[KnownEntry]) -> None:
+        self._limits = {entry.id: entry.bank.limit for entry in entries}
+        self._radius = max(self._limits.values(), default=0)
+        self._index = _index([entry.value for entry in entries], [entry.id for entry in entries])
+
+    def find(self, pdq: str) -> list[tuple[int, int]]:
+        """(entry's id, distance), the nearest first, each within its bank's limit."""
+        if self._index is None:
+            return []
+        near = self._index.search(bytes.fromhex(pdq), self._radius)
+        return [(entry, distance) for entry, distance in near if distance <= self._limits[entry]]
+
+    def shown_in(self, frames: Sequence[Frame]) -> dict[int, tuple[int, list[float]]]:
+        """The known pictures among the frames of a video: least distance, and the seconds, by entry's id."""
+        out: dict[int, tuple[int, list[float]]] = {}
+        if self._index is None:
+            return out
+        rows, ids, distances = self._index.search_many(_bits([frame.pdq for frame in frames]), self._radius)
+        for row, entry, distance in zip(rows.tolist(), ids.tolist(), distances.tolist(), strict=True):
+            if distance <= self._limits[entry]:
+                least, seconds = out.setdefault(entry, (distance, []))
+                seconds.append(frames[row].second)
+                out[entry] = (min(least, distance), seconds)
+        return dict(sorted(out.items(), key=lambda item: item[1][0]))
+
+
+class _Videos:
+    """The frames of all known videos in one index, and the videos that they are of."""
+
+    def __init__(self, entries: Sequence[KnownEntry], quality: int) -> None:
+        self._entries = {entry.id: entry for entry in entries}
+        self._counts: dict[int, int] = {}
+        self._radius = max((entry.bank.limit for entry in entries), default=0)
+        hashes: list[str] = []
+        owners: list[int] = []
+        seconds: list[float] = []
+        for entry in entries:
+            frames = _good(unpack_frames(entry.frames), quality)
+            self._counts[entry.id] = len(frames)
+            hashes += [frame.pdq for frame in frames]
+            owners += [entry.id] * len(frames)
+            seconds += [frame.second for frame in frames]
+        self._owners = np.array(owners, np.int64)
+        self._seconds = np.array(seconds, np.float32)
+        self._index = _index(hashes, range(len(hashes)))
+
+    def video(self, entry: int) -> VideoHashes:
+        """A known video, as far as a bank keeps it."""
+        known = self._entries[entry]
+        frames = unpack_frames(known.frames)
+        return VideoHashes(sha256=known.value, md5="", frames=frames, seconds=float(len(frames)), width=0, height=0)
+
+    def frames_like(self, pdq: str) -> dict[int, tuple[int, float, int]]:
+        """Known videos with a frame like a picture, by entry's id, the nearest first: distance, second, frames in all."""
+        out: dict[int, tuple[int, float, int]] = {}
+        if self._index is not None:
+            for frame, distance in self._index.search(bytes.fromhex(pdq), self._radius):
+                entry = int(self._owners[frame])
+                if entry not in out and distance <= self._entries[entry].bank.limit:
+                    out[entry] = (distance, float(self._seconds[frame]), self._counts[entry])
+        return out
+
+    def candidates(self, frames: Sequence[Frame]) -> list[int]:
+        """Known videos that share a frame with a seen one, by entry's id; those that share most seconds first."""
+        if self._index is None:
+            return []
+        rows, known, _ = self._index.search_many(_bits([frame.pdq for frame in frames]), self._radius)
+        pairs = np.unique(np.stack([self._owners[known], rows], axis=1), axis=0)  # A second counts once.
+        owners, shared = np.unique(pairs[:, 0], return_counts=True)
+        return [int(owner) for owner in owners[np.argsort(-shared, kind="stable")][:VIDEOS]]
+
+
+def _index(hashes: Sequence[str], ids: Iterable[int]) -> HammingIndex | None:
+    return HammingIndex.build(_bits(hashes), np.fromiter(ids, np.int64, len(hashes))) if hashes else None
+
+
+def _bits(hashes: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    return np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(len(hashes), 32)
+
+
+def _good(frames: Iterable[Frame], quality: int) -> list[Frame]:
+    return [frame for frame in frames if not weakness("pdq", frame.pdq, quality=frame.quality, enough=quality)]
+
+
+def _ranges(seconds: Sequence[float]) -> tuple[TimeRange, ...]:
+    """Stretches of a video during which a picture is shown. A picture has no time of its own."""
+    out: list[TimeRange] = []
+    for second in sorted(set(seconds)):
+        if out and second <= out[-1].end + 0.5:
+            out[-1] = TimeRange(out[-1].start, second + 1, 0.0, 0.0)
+        else:
+            out.append(TimeRange(second, second + 1, 0.0, 0.0))
+    return tuple(out)
+
+
+# What of an event is looked at
+
+
+def _accounts(event: Event) -> Iterator[tuple[str, Account]]:
+    account = getattr(event, "account", None)
+    if account is not None:
+        yield "account", account
+    followed = getattr(event, "followed", None)
+    if followed is not None:
+        yield "followed", followed
+
+
+def _texts(event: Event) -> Iterator[tuple[str, str]]:
+    post = getattr(event, "post", None)
+    if post is not None:
+        if post.text:
+            yield "post.text", post.text
+        for number, item in enumerate(post.media):
+            if item.alt:
+                yield f"post.media.{number}.alt", item.alt
+    media = getattr(event, "media", None)
+    if media is not None and media.alt:
+        yield "media.alt", media.alt
+    for name, account in _accounts(event):
+        if account.handle:
+            yield f"{name}.handle", account.handle
+        if account.display_name:
+            yield f"{name}.display_name", account.display_name
+        if account.bio:
+            yield f"{name}.bio", account.bio
+        for field in ("avatar", "banner"):
+            item = getattr(account, field)
+            if item is not None and item.alt:
+                yield f"{name}.{field}.alt", item.alt
+
+
+def _links(event: Event) -> Iterator[tuple[str, tuple[str, ...]]]:
+    post = getattr(event, "post", None)
+    if post is not None and post.links:
+        yield "post.links", post.links
+    for name, account in _accounts(event):
+        if account.links:
+            yield f"{name}.links", account.links
+        if account.url:
+            yield f"{name}.url", (account.url,)
+
+
+def _media(event: Event) -> Iterator[Media]:
+    post = getattr(event, "post", None)
+    if post is not None:
+        yield from post.media
+    media = getattr(event, "media", None)
+    if media is not None:
+        yield media
+    for _, account in _accounts(event):
+        if account.avatar is not None:
+            yield account.avatar
+        if account.banner is not None:
+            yield account.banner
+
+
+def _pictures_of(item: Media, hashes: MediaHashes | None) -> Iterator[tuple[str, int | None]]:
+    """The PDQ hashes of a picture with their quality: ours, and the platform's, whose quality nobody tells."""
+    ours = hashes if isinstance(hashes, ImageHashes) else None
+    if ours is not None:
+        yield ours.pdq, ours.quality
+    if item.pdq and (ours is None or item.pdq.lower() != ours.pdq):
+        yield item.pdq.lower(), None

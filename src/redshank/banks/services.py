@@ -1,0 +1,526 @@
+"""The door of the banks room: make banks, add and withdraw entries, and know what is known.
+
+The one idea: every change bumps one number in the same transaction, and takes its row's lock by doing so. Writers wait
+for each other there; readers keep what they loaded until the number is another.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import hashlib
+import io
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import TextIO, TypeVar
+
+import msgspec
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+
+from redshank.audit.services import Step, record
+from redshank.banks.detect import Known, KnownBank, KnownEntry
+from redshank.banks.frames import pack_frames
+from redshank.banks.models import Bank, BankRevision, Entry
+from redshank.banks.values import KINDS, canonical, weakness
+from redshank.core import BadInput, Problem
+from redshank.media import Frame, ImageHashes, MediaHashes
+from redshank.policies import services as policies
+
+CHECKED_EVERY = 1.0
+"""Seconds for which a process trusts what it loaded without asking the store."""
+BATCH = 800
+"""Values asked for in one query: SQLite takes a thousand parameters everywhere."""
+MAX_LINE = 4 * 1024 * 1024
+"""Longest line of a file that is imported, in characters: an hour of video as JSON is half of it."""
+
+
+T = TypeVar("T")
+
+
+def _batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
+    rest = iter(items)
+    while part := tuple(islice(rest, size)):
+        yield part
+
+
+class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Something to add to a bank. `value` in any way it is written; for a video its SHA-256, with `frames`.
+
+    `quality` is that of a PDQ hash, 0 to 100, where it is known.
+    """
+
+    value: str
+    label: str = ""
+    note: str = ""
+    source: str = ""
+    quality: int | None = None
+    frames: tuple[Frame, ...] = ()
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """What was not taken: its place (counted from 1: the line of a file, else the entry), what it was, and why not."""
+
+    place: int
+    value: str
+    reason: str
+
+
+class Added(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of new entries.
+
+    `entries` are the ids in force for the values given, without repeats, whether added now or known before. `added`
+    and `revived` (withdrawn before) count those that changed something; `known` and `repeated` those that did not;
+    `weak` those of all that match nothing by themselves.
+    """
+
+    entries: tuple[int, ...] = ()
+    added: int = 0
+    revived: int = 0
+    known: int = 0
+    repeated: int = 0
+    weak: int = 0
+    set_aside: tuple[SetAside, ...] = ()
+
+
+# Banks
+
+
+def make_bank(
+    name: str,
+    *,
+    kind: str,
+    policy: str,
+    severity: int,
+    by: str,
+    now: datetime,
+    description: str = "",
+    source: str = "",
+    limit: int | None = None,
+) -> Bank:
+    """Make an empty bank. `by` is an actor (`user:NAME`, `system`).
+
+    Raises `Problem` for a name that is taken or no slug, an unknown kind or policy, and a severity or limit out of range.
+    """
+    if not name or len(name) > 64 or not all(char.isascii() and (char.isalnum() or char in "-_") for char in name):
+        raise Problem("not a name for a bank", where=repr(name)[:80], hint="Use up to 64 letters, digits, - and _.")
+    if kind not in KINDS:
+        raise Problem("no such kind of bank", where=repr(kind)[:80], hint=f"There are {', '.join(KINDS)}.")
+    if not 1 <= severity <= 5:
+        raise Problem("not a severity", where=str(severity), hint="It runs from 1 (context) to 5 (instant attention).")
+    if limit is not None and (kind not in {"pdq", "video"} or not 0 <= limit <= 31):
+        raise Problem("not a limit", where=str(limit), hint="It is 0 to 31 bits, for banks of kind pdq and video.")
+    chosen = policies.get(policy)
+    with transaction.atomic():
+        _bump()
+        if Bank.objects.filter(name=name).exists():
+            raise Problem("there is a bank of that name already", where=name)
+        bank = Bank.objects.create(
+            name=name, kind=kind, description=description, policy=chosen, severity=severity, source=source[:200],
+            limit=limit, created_at=now,
+        )  # fmt: skip
+        body = {"kind": kind, "policy": policy, "severity": severity, "limit": limit, "source": source}
+        record([Step(actor=by, step="bank.created", object=f"bank:{name}", body=body)], now=now)
+    return bank
+
+
+def get_bank(name: str) -> Bank:
+    """The bank of that name. Raises `Problem`, with the nearest name there is."""
+    bank = Bank.objects.select_related("policy").filter(name=name).first()
+    if bank is None:
+        names = list(Bank.objects.values_list("name", flat=True))
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = (
+            f"Did you mean {near[0]}?" if near else "`redshank banks list` shows them." if names else "There is none."
+        )
+        raise Problem("no such bank", where=name, hint=hint)
+    return bank
+
+
+# Entries
+
+
+def add_entries(
+    bank: Bank, new: Iterable[NewEntry], *, by: str, now: datetime, places: Sequence[int] | None = None
+) -> Added:
+    """Add what is new to `bank`; all of it or, if the store fails, nothing.
+
+    What is harmless is brought into form; what the bank cannot take is set aside with its reason, and the good beside
+    it goes on. A value that was withdrawn is in force again, as it is given now; one in force stays as it is. Weak
+    hashes are kept and marked. Writes one audit step, `entry.added`, with the count and a SHA-256 over the values.
+    """
+    wanted: dict[str, Entry] = {}
+    set_aside: list[SetAside] = []
+    repeated = 0
+    for number, item in enumerate(new):
+        place = places[number] if places else number + 1
+        try:
+            entry = _entry(bank, item, by, now)
+        except BadInput as problem:
+            set_aside.append(SetAside(place, item.value[:200], _reason(problem)))
+            continue
+        repeated += entry.value in wanted
+        wanted.setdefault(entry.value, entry)
+    if not wanted:
+        return Added(set_aside=tuple(set_aside))
+    with transaction.atomic():
+        _bump()
+        there = _there(bank, wanted)
+        fresh = [entry for value, entry in wanted.items() if value not in there]
+        revived = [wanted[value] for value, (_, withdrawn) in there.items() if withdrawn]
+        for entry in revived:
+            entry.pk = there[entry.value][0]
+        Entry.objects.bulk_create(fresh, batch_size=2_000)
+        if revived:
+            Entry.objects.bulk_update(revived, _GIVEN, batch_size=BATCH // len(_GIVEN))
+        ids = [wanted[value].pk or there[value][0] for value in wanted]
+        if fresh or revived:
+            record([_added_step(bank, [*fresh, *revived], len(revived), by)], now=now)
+    return Added(
+        entries=tuple(ids), added=len(fresh), revived=len(revived), known=len(wanted) - len(fresh) - len(revived),
+        repeated=repeated, weak=sum(bool(entry.weak) for entry in wanted.values()), set_aside=tuple(set_aside),
+    )  # fmt: skip
+
+
+_GIVEN = (
+    "frames", "weak", "label", "note", "source", "added_by", "added_at", "withdrawn_at", "withdrawn_by",
+)  # fmt: skip
+
+
+def withdraw_entries(bank: Bank, entries: Iterable[int], *, by: str, now: datetime, reason: str = "") -> int:
+    """Take entries, by their ids, out of force; gives how many were in force before. They stay, and stay explained.
+
+    Writes one audit step, `entry.withdrawn`. Raises `BadInput` for an id that is not of this bank, before any change.
+    """
+    asked = sorted(set(entries))
+    with transaction.atomic():
+        _bump()
+        found: dict[int, tuple[str, bool]] = {}
+        for part in _batched(asked, BATCH):
+            rows = Entry.objects.filter(bank=bank, pk__in=part).values_list("pk", "value", "withdrawn_at")
+            found |= {pk: (value, withdrawn is None) for pk, value, withdrawn in rows}
+        if strange := [pk for pk in asked if pk not in found]:
+            raise BadInput("no such entry in this bank", where=", ".join(map(str, strange[:10])))
+        going = [pk for pk in asked if found[pk][1]]
+        for part in _batched(going, BATCH):
+            Entry.objects.filter(pk__in=part).update(withdrawn_at=now, withdrawn_by=by[:200])
+        if going:
+            body = {"count": len(going), "sha256": _digest(found[pk][0] for pk in going), "first": going[:20]}
+            record(
+                [Step(actor=by, step="entry.withdrawn", object=f"bank:{bank.name}", reason=reason, body=body)], now=now
+            )
+    return len(going)
+
+
+def entry_from_media(hashes: MediaHashes, kind: str, *, label: str = "", note: str = "", source: str = "") -> NewEntry:
+    """What a hashed file is in a bank of `kind`: pdq, md5 or sha256 of a picture, video, md5 or sha256 of a video.
+
+    Raises `BadInput` where the file has none of that kind.
+    """
+    entry = NewEntry(value="", label=label, note=note, source=source)
+    replace = msgspec.structs.replace
+    if kind in {"md5", "sha256"}:
+        return replace(entry, value=hashes.md5 if kind == "md5" else hashes.sha256)
+    if isinstance(hashes, ImageHashes):
+        if kind == "pdq":
+            return replace(entry, value=hashes.pdq, quality=hashes.quality)
+        raise BadInput(f"a picture, which a bank of kind {kind} does not take", hint="One of kind pdq does.")
+    if kind == "video":
+        return replace(entry, value=hashes.sha256, frames=hashes.frames)
+    raise BadInput(f"a video, which a bank of kind {kind} does not take", hint="One of kind video does.")
+
+
+def _entry(bank: Bank, item: NewEntry, by: str, now: datetime) -> Entry:
+    enough = settings.REDSHANK.media.pdq_quality
+    value = canonical(bank.kind, item.value)
+    weak = weakness(bank.kind, value, quality=item.quality, enough=enough)
+    frames = None
+    if bank.kind == "video":
+        if not item.frames:
+            raise BadInput("a video without frames", hint="Add the file itself, or a line of `redshank hash`.")
+        frames = pack_frames(item.frames)
+        if all(weakness("pdq", frame.pdq, quality=frame.quality, enough=enough) for frame in item.frames):
+            weak = weak or "no frame of enough quality"
+    return Entry(
+        bank=bank, value=value, frames=frames, weak=weak, label=_clean(item.label, 200), note=_clean(item.note, 10_000),
+        source=_clean(item.source, 200), added_by=by[:200], added_at=now, withdrawn_at=None, withdrawn_by="",
+    )  # fmt: skip
+
+
+def _clean(text: str, most: int) -> str:
+    """What both stores can keep: PostgreSQL takes no NUL, and neither takes a lone surrogate."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:most].strip()
+
+
+def _reason(problem: Problem) -> str:
+    return f"{problem.where}: {problem.what}" if problem.where else problem.what
+
+
+def _there(bank: Bank, values: Iterable[str]) -> dict[str, tuple[int, bool]]:
+    """Those of `values` that the bank has: id, and whether it was withdrawn."""
+    out: dict[str, tuple[int, bool]] = {}
+    for part in _batched(values, BATCH):
+        rows = Entry.objects.filter(bank=bank, value__in=part).values_list("value", "pk", "withdrawn_at")
+        out |= {value: (pk, withdrawn is not None) for value, pk, withdrawn in rows}
+    return out
+
+
+def _added_step(bank: Bank, entries: Sequence[Entry], revived: int, by: str) -> Step:
+    body = {
+        "count": len(entries),
+        "revived": revived,
+        "weak": sum(bool(entry.weak) for entry in entries),
+        "sha256": _digest(entry.value for entry in entries),
+        "first": [entry.pk for entry in entries[:20]],
+    }
+    return Step(actor=by, step="entry.added", object=f"bank:{bank.name}", body=body)
+
+
+def _digest(values: Iterable[str]) -> str:
+    """SHA-256 over the values, sorted, one a line: by it an auditor checks a list against the log."""
+    return hashlib.sha256("\n".join(sorted(values)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+# Import
+
+
+class _Row(msgspec.Struct):
+    """A line of JSON: an entry's fields, or what `redshank hash` prints of a file."""
+
+    value: str = ""
+    label: str = ""
+    note: str = ""
+    source: str = ""
+    quality: int | None = None
+    frames: tuple[Frame, ...] = ()
+    sha256: str = ""
+    md5: str = ""
+    pdq: str = ""
+
+
+_row = msgspec.json.Decoder(_Row)
+
+
+def import_entries(
+    bank: Bank, lines: TextIO, *, by: str, now: datetime, progress: Callable[[int], None] | None = None
+) -> Added:
+    """Add the entries of a file: CSV with a header (value, label, note, source, quality), or JSON lines.
+
+    A JSON line is an object with the same fields, and `frames` for a video; what `redshank hash` prints is taken too.
+    A CSV without a header is taken as values alone. All of it stands or, if the store fails, nothing; lines that are
+    not taken are set aside with their numbers. `progress` is told how many lines were read. Raises `BadInput` for a
+    file that is neither.
+    """
+    with transaction.atomic():
+        total = Added()
+        for part in _batched(_rows(bank, lines), 5_000):
+            good = [(place, item) for place, item in part if isinstance(item, NewEntry)]
+            bad = tuple(item for _, item in part if isinstance(item, SetAside))
+            one = add_entries(bank, [item for _, item in good], by=by, now=now, places=[place for place, _ in good])
+            set_aside = (*total.set_aside, *sorted((*bad, *one.set_aside), key=lambda aside: aside.place))
+            total = Added(
+                entries=tuple(dict.fromkeys((*total.entries, *one.entries))), added=total.added + one.added, known=total.known + one.known,
+                revived=total.revived + one.revived, repeated=total.repeated + one.repeated,
+                weak=total.weak + one.weak, set_aside=set_aside,
+            )  # fmt: skip
+            if progress:
+                progress(part[-1][0])
+    return total
+
+
+def _rows(bank: Bank, lines: TextIO) -> Iterator[tuple[int, NewEntry | SetAside]]:
+    first = ""
+    skipped = 0
+    while not first:
+        line = lines.readline(MAX_LINE)
+        if not line:
+            return
+        first = line.strip("\ufeff \t\r\n")
+        skipped += not first
+    if first.startswith("{"):
+        yield from _json_rows(bank, _bounded(lines, line, skipped + 1))
+    elif first[0] in "<[":
+        raise BadInput("neither CSV nor lines of JSON", where="its first line", hint="It begins with " + first[0] + ".")
+    else:
+        yield from _csv_rows(_bounded(lines, line, skipped + 1))
+
+
+def _bounded(lines: TextIO, first: str, number: int) -> Iterator[tuple[int, str]]:
+    """The lines with their numbers; of one that is too long, its beginning, cut so that nobody takes it for whole."""
+    line = first
+    while line:
+        yield number, line
+        while line and not line.endswith("\n"):
+            line = lines.readline(MAX_LINE)  # The rest of a line that was too long is passed over.
+        line = lines.readline(MAX_LINE)
+        number += 1
+
+
+def _json_rows(bank: Bank, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, NewEntry | SetAside]]:
+    for place, line in lines:
+        text = line.strip("\ufeff \t\r\n")
+        if not text:
+            continue
+        try:
+            row = _row.decode(text)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            yield place, SetAside(place, text[:200], f"not a line of JSON with an entry's fields: {error}")
+            continue
+        value = row.value or {"pdq": row.pdq, "md5": row.md5, "sha256": row.sha256, "video": row.sha256}.get(
+            bank.kind, ""
+        )
+        yield (
+            place,
+            NewEntry(
+                value=value, label=row.label, note=row.note, source=row.source, quality=row.quality, frames=row.frames
+            ),
+        )
+
+
+_COLUMNS = ("value", "label", "note", "source", "quality")
+_LINES = 20
+"""Lines that a cell in quotes may run over; a quote that is open for longer was never meant to be one."""
+
+
+def _csv_rows(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, NewEntry | SetAside]]:
+    columns: list[str] | None = None
+    delimiter = ","
+    for place, text in _records(lines):
+        if columns is None and "," not in text:
+            delimiter = next((char for char in ";\t" if char in text), ",")
+        try:
+            cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), [])
+        except csv.Error as error:
+            yield place, SetAside(place, text[:200], f"not a line of CSV: {error}")
+            continue
+        if columns is None:
+            names = [cell.strip().lower() for cell in cells]
+            if "value" in names:
+                if strange := [name for name in names if name not in _COLUMNS]:
+                    hint = f"There are {', '.join(_COLUMNS)}."
+                    raise BadInput(f"an unknown column {strange[0][:80]!r}", where="its first line", hint=hint)
+                columns = names
+                continue
+            columns = ["value"]
+        yield place, _csv_row(place, text, cells, columns)
+
+
+def _csv_row(place: int, text: str, cells: list[str], columns: list[str]) -> NewEntry | SetAside:
+    if len(cells) > len(columns):
+        said = f"the header names {len(columns)}" if columns != ["value"] else "without a header there is one"
+        return SetAside(place, text[:200], f"{len(cells)} cells; {said}")
+    row = dict(zip(columns, cells, strict=False))
+    quality = row.get("quality", "").strip()
+    if quality and not (quality.isascii() and quality.isdigit() and int(quality[:9]) <= 100):
+        return SetAside(place, text[:200], f"a quality of {quality[:20]!r}; it is 0 to 100")
+    return NewEntry(
+        value=row.get("value", ""), label=row.get("label", ""), note=row.get("note", ""),
+        source=row.get("source", ""), quality=int(quality) if quality else None,
+    )  # fmt: skip
+
+
+def _records(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """The lines, those joined over which a quoted cell runs."""
+    ahead: deque[tuple[int, str]] = deque()
+    while True:
+        place, text = ahead.popleft() if ahead else next(lines, (0, ""))
+        if not place:
+            return
+        text = text.replace("\0", "")
+        joined = 0
+        while text.count('"') % 2 and joined < _LINES:
+            if joined == len(ahead):
+                if (more := next(lines, None)) is None:
+                    break
+                ahead.append(more)
+            text += ahead[joined][1]
+            joined += 1
+        if text.count('"') % 2 == 0:
+            for _ in range(joined):
+                ahead.popleft()
+        else:  # Not closed: this line is bad, and those after it stand for themselves.
+            text = text.split("\n", 1)[0]
+        text = text.strip("\ufeff\r\n")
+        if text.strip():
+            yield place, text
+
+
+# What is known
+
+
+def _bump() -> None:
+    """Say that something changed, and wait here for whoever else is changing something."""
+    global _checked  # noqa: PLW0603 - one snapshot a process
+    step = secrets.randbelow(1 << 20) + 1
+    if not BankRevision.objects.filter(pk=1).update(number=F("number") + step):
+        BankRevision.objects.get_or_create(pk=1, defaults={"number": step})
+        BankRevision.objects.filter(pk=1).update(number=F("number") + 1)
+    _checked = 0.0
+    transaction.on_commit(_forget_check)
+
+
+def _forget_check() -> None:
+    global _checked  # noqa: PLW0603 - one snapshot a process
+    _checked = 0.0
+
+
+_lock = threading.Lock()
+_known: Known | None = None
+_checked = 0.0
+
+
+def known(*, fresh: bool = False) -> Known:
+    """All that is known. With `fresh` as the store has it now; else as of at most a second ago, or this process's last change.
+
+    One snapshot a process, shared by its threads, loaded again when the banks' number changed.
+    """
+    global _known, _checked  # noqa: PLW0603 - one snapshot a process
+    if not fresh and _known is not None and time.monotonic() - _checked < CHECKED_EVERY:
+        return _known
+    with _lock:
+        at = time.monotonic()
+        if not fresh and _known is not None and at - _checked < CHECKED_EVERY:
+            return _known
+        revision = _revision()
+        if _known is None or _known.revision != revision:
+            _known = _load(revision)
+        _checked = at
+        return _known
+
+
+def _revision() -> int:
+    return BankRevision.objects.filter(pk=1).values_list("number", flat=True).first() or 0
+
+
+def _load(revision: int) -> Known:
+    """What is in force. `revision` was read before: what changes meanwhile is loaded again at the next look."""
+    limit = settings.REDSHANK.media.pdq_limit
+    banks = {
+        bank.pk: KnownBank(
+            bank.name,
+            bank.kind,
+            bank.policy_id,
+            bank.severity,
+            limit if bank.limit is None else bank.limit,
+            bank.source,
+        )
+        for bank in Bank.objects.filter(active=True)
+    }
+    rows = (
+        Entry.objects.filter(withdrawn_at=None, bank__active=True)
+        .order_by("pk")
+        .values_list("pk", "bank_id", "value", "label", "source", "weak", "frames")
+        .iterator(chunk_size=10_000)
+    )
+    entries = (
+        KnownEntry(pk, banks[bank], value, label, source, bool(weak), bytes(frames or b""))
+        for pk, bank, value, label, source, weak, frames in rows
+        if bank in banks
+    )
+    return Known(entries, settings.REDSHANK.media, revision)
