@@ -5,6 +5,7 @@ Everything is a harmless stand-in. It is put there through the models and the ro
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ HOSTILE = (
 ).replace("\u0000", "")
 
 
+@functools.cache
 def picture(seed: int, width: int = 640, height: int = 420) -> bytes:
     """A made-up landscape: sky, marsh and a few birds."""
     image = Image.new("RGB", (width, height), (180 - seed * 7 % 60, 200, 215))
@@ -37,6 +39,7 @@ def picture(seed: int, width: int = 640, height: int = 420) -> bytes:
     return out.getvalue()
 
 
+@functools.cache
 def video() -> bytes:
     """Twelve seconds of a sun that crosses a marsh."""
     import av
@@ -75,6 +78,12 @@ def plant(now: datetime | None = None, *, many: int = 60) -> dict[str, Any]:
     for name, role in PEOPLE.items():
         if not User.objects.filter(username=name).exists():
             User.objects.create_user(name, password=PASSWORD, role=role, first_name=name.capitalize())
+    for place, name in enumerate(("Recruiting for violent groups", "Calls for violence", "Praise of attacks"), 1):
+        if Policy.objects.filter(retired_at=None).count() < place:
+            Policy.objects.create(
+                slug=f"stand-in-{place}", name=name, summary=f"{name} is not allowed.", ground="Terms, 3", position=place,
+                message="We have {action} {subject}, because it breaks our rules. {reason} You can object within six months.",
+            )  # fmt: skip
     policies = list(Policy.objects.filter(retired_at=None))
     main, second = policies[0].slug, policies[1 % len(policies)].slug
     enforcement.connect(

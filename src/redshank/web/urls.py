@@ -14,4 +14,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
 handler400 = "redshank.web.views.common.bad_request"
 handler403 = "redshank.web.views.common.forbidden"
 handler404 = "redshank.web.views.common.not_found"
+handler429 = "redshank.web.views.common.too_many"  # asked by allauth
 handler500 = "redshank.web.views.common.broken"

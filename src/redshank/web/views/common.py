@@ -85,6 +85,20 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     )  # fmt: skip
 
 
+def too_many(request: HttpRequest) -> HttpResponse:
+    """429: too many tries to sign in, from here or for one name."""
+    return _problem(
+        request,
+        429,
+        title=_("Too many tries"),
+        what=_(
+            "Somebody tried to sign in too often from this address or with this name, so the door is shut for a while."
+        ),
+        lost=_("Nothing was changed, and no password was given away."),
+        todo=_("Wait five minutes. Whoever lost a password asks an administrator of this installation for a new one."),
+    )
+
+
 def broken(request: HttpRequest) -> HttpResponse:
     """500: our mistake. Asks nothing of the store, which may be what failed."""
     words = {

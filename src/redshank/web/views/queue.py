@@ -29,6 +29,8 @@ _DUE = {"overdue": timedelta(0), "hour": timedelta(hours=1), "day": timedelta(da
 def _chips(request: Asked, name: str, choices: list[tuple[str, str]]) -> list[dict[str, Any]]:
     now = request.GET.get(name, "")
     out = []
+    if now and now not in dict(choices):
+        choices = [*choices, (now, now)]  # what nothing has: the filter shows all the same, so that it can be taken off
     for value, label in choices:
         query = request.GET.copy()
         query.pop("page", None)
