@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,8 +13,8 @@ import click
 from redshank.cli._django import with_store
 from redshank.core.errors import Problem
 
-THREADS = 8
-"""Threads of one server process. More would only wait for the same interpreter, each with its own connection to the store."""
+MOST_THREADS = 8
+"""Threads of one server process, at most. More would only wait for the same interpreter, each with its own connection to the store."""
 
 
 @click.command()
@@ -51,7 +52,7 @@ def command(host: str | None, port: int | None, workers: int | None) -> None:
         port=port or ours.port,
         interface=Interfaces.WSGI,
         workers=workers or ours.workers,
-        blocking_threads=THREADS,
+        blocking_threads=min(MOST_THREADS, 2 * multiprocessing.cpu_count() + 1),
         backpressure=128,
         websockets=False,
         respawn_failed_workers=True,
@@ -60,7 +61,14 @@ def command(host: str | None, port: int | None, workers: int | None) -> None:
         log_dictconfig=logs.dict_config(ours.log_format, ours.log_level),
     )
     click.echo(f"Redshank is at http://{_bracketed(host or ours.host)}:{port or ours.port}/", err=True)
-    server.serve(target_loader=load)
+    try:
+        server.serve(target_loader=load)
+    except RuntimeError as error:
+        if "Address already in use" not in str(error):
+            raise
+        raise Problem(
+            "something else listens there already", where=f"port {server.bind_port}", hint="Choose another with --port."
+        ) from None
 
 
 def load(target: str) -> Any:
@@ -68,6 +76,9 @@ def load(target: str) -> Any:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent,), name="follow-parent", daemon=True).start()
+    from django.conf import settings
+
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)  # Else whitenoise says at each start that it is not there.
     from redshank.web.wsgi import application
 
     return application

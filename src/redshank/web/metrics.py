@@ -77,7 +77,7 @@ def _look() -> Iterator[Metric]:
     cases = GaugeMetricFamily("redshank_cases_waiting", "Open cases.", labels=["queue"])
     overdue = GaugeMetricFamily("redshank_cases_overdue", "Open cases past their deadline.", labels=["queue"])
     queues = Case.objects.filter(state=Case.State.OPEN).values_list("queue").order_by("queue")
-    for queue, number, late in queues.annotate(Count("pk"), Count("pk", filter=Q(deadline__lt=now))):
+    for queue, number, late in queues.annotate(number=Count("pk"), late=Count("pk", filter=Q(deadline__lt=now))):
         cases.add_metric([queue], number)
         overdue.add_metric([queue], late)
     yield cases
