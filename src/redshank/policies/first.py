@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps as installed_apps
+
 APPEAL = "If you think that this is wrong, you can appeal, and a person who was not involved will look at it again."
 
 POLICIES: list[dict[str, Any]] = [
@@ -94,7 +96,7 @@ POLICIES: list[dict[str, Any]] = [
 ]
 
 
-def seed(*, using: str, apps: Any, **_signal: Any) -> None:
+def seed(*, using: str, apps: Any = installed_apps, **_signal: Any) -> None:
     """Receives Django's `post_migrate`: fills the table of policies if it is there and empty."""
     try:
         policy = apps.get_model("policies", "Policy")
