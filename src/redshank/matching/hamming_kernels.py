@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 PARTS = 16
 KEYS = 1 << 16
 LANES = 32
-"""Words that one step of a scan compares; each part's run of words is followed by so many spare ones."""
+"""Words that one step of a scan compares: a cache line of them, where it begins."""
 
 # Where the numbers of a segment stand in its `meta`, an int64 array.
 (
@@ -255,11 +255,9 @@ def search_tables(query: Any, radius: Any, blob: Any, meta: Any, dead: Any, out:
         allowed = _allowance(part, radius)
         if allowed == 0:
             continue
-        limit = allowed + _allowance((part + 1) % PARTS, radius) - 1
+        limit = np.uint64(allowed + _allowance((part + 1) % PARTS, radius) - 1)
         for flip in range(17 if allowed > 1 else 1):
-            key = np.int64(query16[part])
-            if flip:
-                key ^= 1 << (flip - 1)
+            key = np.int64(query16[part]) ^ ((1 << flip) >> 1)
             start = np.int64(offsets[part * (KEYS + 1) + key])
             end = np.int64(offsets[part * (KEYS + 1) + key + 1])
             if start < end:
@@ -267,24 +265,26 @@ def search_tables(query: Any, radius: Any, blob: Any, meta: Any, dead: Any, out:
                 run_key[runs] = key
                 run_start[runs] = start
                 run_end[runs] = end
-                run_limit[runs] = np.uint64(limit - 1 if flip else limit)
+                run_limit[runs] = limit - np.uint64(1) if flip else limit
                 runs += 1
-                at = part * next_stride + start
-                lines = np.int64((end - start + 31) >> 5)
-                for line in range(min(int(lines), 8)):
-                    _prefetch(following, at + line * 32)
+                line = part * next_stride + (start & -LANES)
+                last = min(part * next_stride + end, line + 8 * LANES)
+                while line < last:
+                    _prefetch(following, line)
+                    line += LANES
 
     wait_run = np.empty(WAITING + LANES, np.int64)
     wait_at = np.empty(WAITING + LANES, np.int64)
     wait_row = np.empty(WAITING + LANES, np.int64)
     waiting = 0
     run = 0
-    at = run_start[0] if runs else 0
+    at = run_start[0] & -LANES if runs else 0
     now = -1  # The run whose bit string is being read, and how far: `seen` ones before what is left of word `place`.
     left = np.uint64(0)
     seen = place = np.int64(0)
     while True:
-        # Scan until enough survivors wait, or all runs are done.
+        # Scan until enough survivors wait, or all runs are done. Steps are whole cache lines; what is not the bucket's is
+        # masked off.
         while run < runs and waiting < WAITING:
             part = run_part[run]
             start, end, limit = run_start[run], run_end[run], run_limit[run]
@@ -292,6 +292,8 @@ def search_tables(query: Any, radius: Any, blob: Any, meta: Any, dead: Any, out:
             while at < end and waiting < WAITING:
                 mask = _near(following, part * next_stride + at, word, limit)
                 if mask:
+                    if at < start:
+                        mask &= ~np.uint64(0) << np.uint64(start - at)
                     if end - at < LANES:
                         mask &= (np.uint64(1) << np.uint64(end - at)) - np.uint64(1)
                     while mask:
@@ -306,7 +308,7 @@ def search_tables(query: Any, radius: Any, blob: Any, meta: Any, dead: Any, out:
             if at >= end:
                 run += 1
                 if run < runs:
-                    at = run_start[run]
+                    at = run_start[run] & -LANES
         # Their rows: within a bucket they come in order, so the bit string is read once.
         for k in range(waiting):
             part = run_part[wait_run[k]]

@@ -98,7 +98,9 @@ class Segment:
     ) -> Segment:
         generation = secrets.token_bytes(16)
         if beside is None:
-            segment = cls(np.zeros(size, np.uint8), meta, generation)
+            # Pages of its own, so that the kernels' cache lines begin where the processor's do.
+            pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            segment = cls(np.frombuffer(pages, np.uint8), meta, generation)
             fill(segment)
             return segment
         path = new_path(beside, generation)
@@ -237,7 +239,7 @@ def _layout(
 ) -> tuple[npt.NDArray[np.int64], int, list[tuple[int, int]]]:
     """Where everything stands: the kernels' numbers, the size of the block, and (start, end) of its six sections."""
     highs = (rows >> 16) + 1
-    next_stride = postings + kernels.LANES
+    next_stride = -(-postings // kernels.LANES) * kernels.LANES
     highs_stride = (postings + kernels.KEYS * highs + 63) // 64 + 1
     tables = kernels.PARTS if postings else 0
     lengths = [
