@@ -19,10 +19,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-WORDS = (
-    "today morning coffee garden picture train market music river light window street friend game score photo weekend "
-    "dinner recipe travel news weather paper school work project code design color summer winter cloud bridge ticket"
-).split()
+WORDS = ["today", "morning", "coffee", "garden", "picture", "train", "market", "music", "river", "light", "window", "street", "friend", "game", "score", "photo", "weekend", "dinner", "recipe", "travel", "news", "weather", "paper", "school", "work", "project", "code", "design", "color", "summer", "winter", "cloud", "bridge", "ticket"]
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 

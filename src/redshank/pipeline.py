@@ -112,7 +112,7 @@ def accept(
             )
             types.append((network or "", ""))  # What a stranger made up names no counter.
             continue
-        types.append((event.network, event.__struct_config__.tag))
+        types.append((event.network, str(event.__struct_config__.tag)))
         key = (event.network, event.id)
         if key in fresh:
             answers.append(Answer(status="duplicate", id=event.id, network=event.network))
@@ -421,7 +421,7 @@ def _case_request(w: _Walked, fired: Fired, effect: OpenCase, subject: Subject, 
     )
 
 
-def _item(kind: str, event: str, thing: Any, now: datetime) -> cases.NewItem:
+def _item(kind: Literal["finding", "fired", "report"], event: str, thing: Any, now: datetime) -> cases.NewItem:
     body = msgspec.to_builtins(thing)
     return cases.NewItem(
         key=stable_id("itm", kind, event, _json.encode(body).decode()), kind=kind, event=event, body=body, at=now

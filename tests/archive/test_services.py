@@ -1,6 +1,7 @@
 """The archive's promises: an event is claimed once, newer news wins, kept bytes stay and others go."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from django.db import transaction
@@ -41,7 +42,7 @@ class AccountsInAnyOrder(TestCase):
             for n in range(5)
         ]  # fmt: skip
         bounds = sorted({0, 5, *(min(cut, 5) for cut in cuts)})
-        for start, end in zip(bounds, bounds[1:], strict=False):
+        for start, end in pairwise(bounds):
             services.see_accounts(news[n] for n in order[start:end])
         record = AccountRecord.objects.get()
         assert (record.handle, record.followers) == ("h4", 4)

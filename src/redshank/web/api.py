@@ -127,7 +127,7 @@ def _full(request: HttpRequest, error: Exception) -> HttpResponse:
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": {"anyOf": [_schema, {"type": "array", "items": _schema, "maxItems": MAX_EVENTS}]},
+                    "schema": {"anyOf": [_schema, {"type": "array", "items": _schema, "minItems": 1, "maxItems": MAX_EVENTS}]},
                     "example": _EXAMPLE,
                 },
                 "application/x-ndjson": {"schema": {"type": "string", "description": "One event a line."}},
@@ -211,7 +211,7 @@ def _split(body: bytes, content_type: str) -> Iterable[bytes]:
         except RecursionError:
             raise RequestError(400, "The array is nested too deeply.") from None
     else:
-        raws = [body]
+        raws = [body] if body.strip() else []
     if not raws:
         raise RequestError(400, "There is no event in the body.")
     if len(raws) > MAX_EVENTS:
