@@ -20,9 +20,12 @@ def main() -> None:
     parser.add_argument("--key", default=os.environ.get("MARSH_KEY", ""), help="API key (or MARSH_KEY)")
     parser.add_argument("--secret", default=os.environ.get("MARSH_SECRET", ""), help="webhook secret (or MARSH_SECRET)")
     parser.add_argument("--store", default="marsh.sqlite3", help="file that keeps everything (default: marsh.sqlite3)")
+    parser.add_argument(
+        "--url-above", type=int, default=4 * 1024 * 1024, help="larger media are told by URL, not by bytes"
+    )
     parser.add_argument("--later", action="store_true", help="answer actions with 202 and do them a moment later")
     asked = parser.parse_args()
-    marsh = Marsh(asked.store, network=asked.network, secret=asked.secret, later=asked.later)
+    marsh = Marsh(asked.store, network=asked.network, secret=asked.secret, later=asked.later, url_above=asked.url_above)
     with serve(marsh, asked.host, asked.port, redshank=asked.redshank, key=asked.key) as url:
         print(f"Marsh is at {url}", flush=True)
         done = threading.Event()

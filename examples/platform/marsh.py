@@ -85,8 +85,11 @@ def check_signature(secret: str, headers: Mapping[str, str], body: bytes, now: f
 class Marsh:
     """Accounts, posts, media, and what was done to them, in one SQLite file."""
 
-    def __init__(self, store: str, *, network: str = "marsh", secret: str = "", later: bool = False) -> None:
-        self.network, self.secret, self.later = network, secret, later
+    def __init__(
+        self, store: str, *, network: str = "marsh", secret: str = "", later: bool = False, url_above: int = MAX_BODY
+    ) -> None:
+        self.network, self.secret, self.later, self.url_above = network, secret, later, url_above
+        self.address = ""
         self.news = threading.Event()
         self._lock = threading.RLock()
         self._db = sqlite3.connect(store, check_same_thread=False, isolation_level=None)
@@ -352,10 +355,14 @@ class Marsh:
         post = {"id": post_id, **json.loads(row["body"])}
         media = self.rows("SELECT id, kind, bytes FROM media WHERE post = ? ORDER BY rowid", post_id)
         if with_media and media:
-            post["media"] = [
-                {"id": one["id"], "kind": one["kind"], "data": base64.b64encode(one["bytes"]).decode()} for one in media
-            ]
+            post["media"] = [self._told(one["id"], one["kind"], one["bytes"]) for one in media]
         return post
+
+    def _told(self, media_id: str, kind: str, data: bytes) -> dict[str, Any]:
+        """A media item as Redshank is told of it: with its bytes, or, where they are many, where to fetch them."""
+        if self.address and len(data) > self.url_above:
+            return {"id": media_id, "kind": kind, "url": f"{self.address}/media/{quote(media_id, safe='')}"}
+        return {"id": media_id, "kind": kind, "data": base64.b64encode(data).decode()}
 
 
 def _said(answer: dict[str, Any]) -> str:
@@ -388,13 +395,14 @@ def serve(marsh: Marsh, host: str = "127.0.0.1", port: int = 0, *, redshank: str
     """Serve `marsh`, tell `redshank` (its address) what happens, and give our own address, until the block ends."""
     server = _Server((host, port), _Handler)
     server.marsh = marsh
+    marsh.address = f"http://{host}:{server.server_address[1]}"
     stop = threading.Event()
     threads = [threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)]
     threads.append(threading.Thread(target=_keep_telling, args=(marsh, redshank, key, stop), daemon=True))
     for thread in threads:
         thread.start()
     try:
-        yield f"http://{host}:{server.server_address[1]}"
+        yield marsh.address
     finally:
         stop.set()
         marsh.news.set()

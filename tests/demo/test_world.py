@@ -20,12 +20,12 @@ NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def small() -> world.World:
-    return world.build(3, 300, now=NOW, media_at="http://127.0.0.1:9")
+    return world.build(3, 300, now=NOW)
 
 
 def test_the_same_seed_gives_the_same_world_and_another_seed_another(small: world.World) -> None:
-    assert world.build(3, 300, now=NOW, media_at="http://127.0.0.1:9") == small
-    assert world.build(4, 300, now=NOW, media_at="http://127.0.0.1:9").known_pictures != small.known_pictures
+    assert world.build(3, 300, now=NOW) == small
+    assert world.build(4, 300, now=NOW).known_pictures != small.known_pictures
 
 
 def test_every_event_is_taken_by_the_schema_and_nothing_comes_before_its_account(small: world.World) -> None:
@@ -41,15 +41,6 @@ def test_every_event_is_taken_by_the_schema_and_nothing_comes_before_its_account
             assert (event.network, account.id) in there
     kinds = Counter(happening.truth.kind for happening in small.happenings if happening.truth)
     assert set(kinds) == {"picture", "video", "words", "link", "report", "innocent"}
-
-
-def test_what_stands_behind_an_address_is_there(small: world.World) -> None:
-    urls = set()
-    for happening in small.happenings:
-        for media in [*happening.event.get("post", {}).get("media", []), happening.event.get("media") or {}]:
-            urls |= {media["url"]} if "url" in media else set()
-    assert urls == {f"http://127.0.0.1:9{path}" for path in small.files}
-    assert len(urls) > 10
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,9 @@ from redshank.demo import pictures, words
 
 Kind = Literal["picture", "video", "words", "link", "report", "innocent"]
 NETWORKS: Mapping[str, float] = {"marsh": 0.7, "dunes": 0.18, "reedbed": 0.12}
-"""The networks, and each one's share of what happens. The first is the one that is connected both ways."""
+"""The networks, and each one's share of what happens."""
+REMOVES = ("marsh", "dunes")
+"""Those that can remove posts and suspend accounts; the other can only restrict and label."""
 SPREAD = timedelta(hours=6)
 BANKED_PICTURES = 8
 VIDEO_SECONDS = 12
@@ -51,38 +53,23 @@ class Happening(msgspec.Struct, frozen=True):
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it: what is known beforehand, what happens, and the files that stand behind addresses (path to bytes)."""
+    """All of it: what is known beforehand, and what happens, in its order."""
 
     known_pictures: tuple[bytes, ...]
     known_video: bytes
     happenings: tuple[Happening, ...]
-    files: Mapping[str, bytes]
-
-    @property
-    def accounts(self) -> list[dict[str, Any]]:
-        """The accounts, each with its `network`, as they were made."""
-        return [
-            {**happening.event["account"], "network": happening.event["network"]}
-            for happening in self.happenings
-            if happening.event["type"] == "account.created"
-        ]
 
 
-def build(seed: int, events: int, *, now: datetime, media_at: str) -> World:
-    """The world of `seed`, with `events` events (200 at least) in the six hours before `now`.
-
-    `media_at` is the address below which its files will be found; half of its media are sent by address.
-    """
-    return _Builder(seed, max(200, events), now, media_at).build()
+def build(seed: int, events: int, *, now: datetime) -> World:
+    """The world of `seed`, with `events` events (200 at least) in the six hours before `now`."""
+    return _Builder(seed, max(200, events), now).build()
 
 
 class _Builder:
-    def __init__(self, seed: int, events: int, now: datetime, media_at: str) -> None:
+    def __init__(self, seed: int, events: int, now: datetime) -> None:
         self.rng = np.random.default_rng([20_260_131, seed])
         self.total = events
         self.now = now
-        self.media_at = media_at.rstrip("/")
-        self.files: dict[str, bytes] = {}
         self.people: dict[str, list[dict[str, Any]]] = {network: [] for network in NETWORKS}
         self.posts: dict[str, list[dict[str, Any]]] = {network: [] for network in NETWORKS}
         self.made: list[tuple[float, dict[str, Any], Truth | None]] = []
@@ -103,7 +90,7 @@ class _Builder:
         self._everyday()
         self.made.sort(key=lambda entry: entry[0])
         happenings = tuple(Happening(self._dated(event, place), truth) for place, event, truth in self.made)
-        return World(known_pictures=known, known_video=known_video, happenings=happenings, files=self.files)
+        return World(known_pictures=known, known_video=known_video, happenings=happenings)
 
     # ── Small change ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,14 +136,8 @@ class _Builder:
             number=int(self.rng.integers(3, 400)),
         )  # fmt: skip
 
-    def _media(self, data: bytes, suffix: str, kind: str) -> dict[str, Any]:
-        """A media item: in the event itself, or behind an address."""
-        made = self._id("m")
-        if self.rng.random() < 0.5:
-            return {"id": made, "kind": kind, "data": base64.b64encode(data).decode()}
-        path = f"/{made}.{suffix}"
-        self.files[path] = data
-        return {"id": made, "kind": kind, "url": self.media_at + path}
+    def _media(self, data: bytes, kind: str) -> dict[str, Any]:
+        return {"id": self._id("m"), "kind": kind, "data": base64.b64encode(data).decode()}
 
     def _post(
         self,
@@ -207,24 +188,23 @@ class _Builder:
     def _planted_pictures(self, originals: Sequence[Image.Image], known: Sequence[bytes]) -> None:
         each = self._number(0.002, 2)
         for way, (must, edit) in pictures.EDITS.items():
-            for number in range(each):
+            for _ in range(each):
                 which = int(self.rng.integers(len(originals)))
                 data = edit(originals[which], known[which], self.rng)
-                media = self._media(data, "webp" if data[8:12] == b"WEBP" else "jpg", "image")
+                # What is taken down by a rule at once is put where the platform can take it down.
+                network = REMOVES[int(self.rng.integers(len(REMOVES)))] if way == "the same file" else None
                 truth = Truth(kind="picture", way=way, must=must)
-                if number % 3 == 2:
-                    network = self._network()
-                    account = _name(self._who(network))
-                    self._put(self._when(), network, "media.uploaded", truth, account=account, media=media)
-                else:
-                    self._post(self._line(self._pick(words.CAPTIONS)), truth, media=[media])
+                media = [self._media(data, "image")]
+                self._post(self._line(self._pick(words.CAPTIONS)), truth, network=network, media=media)
 
     def _planted_videos(self, footage: list[Image.Image], known: bytes) -> None:
         copies = [("video, the same file", True, known)]
         copies += [(way, must, edit(footage)) for way, (must, edit) in pictures.VIDEO_EDITS.items()]
         for way, must, data in copies:
+            network = REMOVES[0] if way == "video, the same file" else None
             truth = Truth(kind="video", way=way, must=must)
-            self._post(self._line(self._pick(words.CAPTIONS)), truth, media=[self._media(data, "mp4", "video")])
+            media = [self._media(data, "video")]
+            self._post(self._line(self._pick(words.CAPTIONS)), truth, network=network, media=media)
 
     def _planted_words(self) -> None:
         recruiters = [(network, self._who(network)) for network in ("marsh", "marsh", "dunes")]
@@ -295,11 +275,11 @@ class _Builder:
             network = self._network()
             lot = self.rng.random()
             if lot < 0.045:
-                media = self._media(self._pick(album), "jpg", "image")
+                media = self._media(self._pick(album), "image")
                 truth = Truth(kind="innocent", way="a picture", must=False)
                 self._post(self._line(self._pick(words.CAPTIONS)), truth, network=network, media=[media])
             elif lot < 0.055:
-                media = self._media(self._pick(album), "jpg", "image")
+                media = self._media(self._pick(album), "image")
                 truth = Truth(kind="innocent", way="a picture", must=False)
                 self._put(
                     self._when(), network, "media.uploaded", truth, account=_name(self._who(network)), media=media
