@@ -32,6 +32,7 @@ class EventRecord(models.Model):
         constraints = (models.UniqueConstraint(fields=("network", "event_id"), name="event_once"),)
         indexes = (
             models.Index(fields=("network", "account_id", "at"), name="event_account_at"),
+            models.Index(fields=("network", "subject_id", "subject_kind"), name="event_subject"),
             models.Index(fields=("due_at",), condition=Q(state="waiting"), name="event_due"),
         )
 

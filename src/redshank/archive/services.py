@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from django.db.models import F, Q
 from redshank.archive.blobs import BlobStore
 from redshank.archive.models import AccountRecord, Blob, EventRecord
 from redshank.core import (
-    Account,
     AccountDeleted,
     AccountRestored,
     AccountSuspended,
@@ -62,7 +62,7 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 def claim(new: Sequence[NewEvent], *, now: datetime) -> set[tuple[str, str]]:
     """Insert the events that are not there yet; give (network, id) of those. Runs in the caller's transaction."""
-    adapt = connection.ops.adapt_datetimefield_value
+    adapt = cache(connection.ops.adapt_datetimefield_value)
     received = adapt(now)
     claimed: set[tuple[str, str]] = set()
     row = f"({', '.join(['%s'] * (len(_COLUMNS) - 3))}, '', 0, '')"
@@ -122,6 +122,8 @@ def verdict_of(record: EventRecord) -> Verdict:
 
 
 _TOLD = ("handle", "display_name", "bio", "url", "created_at", "followers", "following", "posts")
+_TEXTS = 4  # of them are texts, which are empty, not null, where nothing was told
+_CREATED = _TOLD.index("created_at")
 _STATES: dict[type, str] = {
     AccountSuspended: AccountRecord.State.SUSPENDED.value,
     AccountRestored: AccountRecord.State.ACTIVE.value,
@@ -140,17 +142,25 @@ def see_accounts(events: Iterable[Event]) -> None:
             if account is None:
                 continue
             state = _STATES.get(type(event)) if account is getattr(event, "account", None) else None
-            _merge(seen.setdefault((event.network, account.id), {}), account, event.at, state)
+            news = {name: value for name in _TOLD if (value := getattr(account, name)) is not None}
+            if state:
+                news["state"] = state
+            key = (event.network, account.id)
+            if key in seen:
+                _merge(seen[key], news, event.at)
+            else:
+                seen[key] = {**news, "first_seen": event.at, "last_seen": event.at}
     if not seen:
         return
-    adapt = connection.ops.adapt_datetimefield_value
+    adapt = cache(connection.ops.adapt_datetimefield_value)
     rows = []
     for (network, account_id), row in sorted(seen.items()):
         told = [_storable(row.get(name)) for name in _TOLD]
-        told[_TOLD.index("created_at")] = adapt(row["created_at"]) if row.get("created_at") else None
-        plain = ["" if value is None and name in _TOLD[:4] else value for name, value in zip(_TOLD, told, strict=True)]
+        told[_CREATED] = adapt(row["created_at"]) if "created_at" in row else None
+        texts = ["" if value is None else value for value in told[:_TEXTS]]
+        state = row.get("state")
         first, last = adapt(row["first_seen"]), adapt(row["last_seen"])
-        rows.append((network, account_id, *plain, row.get("state") or "active", first, last, *told, row.get("state")))
+        rows.append((network, account_id, *texts, *told[_TEXTS:], state or "active", first, last, *told, state))
     table = AccountRecord._meta.db_table  # noqa: SLF001
     newer = f"excluded.last_seen >= {table}.last_seen"
     told_sql = ", ".join(
@@ -168,21 +178,19 @@ def see_accounts(events: Iterable[Event]) -> None:
         )
 
 
-def _merge(row: dict[str, Any], account: Account, at: datetime, state: str | None) -> None:
-    newer = at >= row.get("last_seen", at)
-    for name in _TOLD:
-        value = getattr(account, name)
-        if value is not None and (newer or row.get(name) is None):
-            row[name] = value
-    if state and (newer or row.get("state") is None):
-        row["state"] = state
-    row["first_seen"] = min(at, row.get("first_seen", at))
-    row["last_seen"] = max(at, row.get("last_seen", at))
+def _merge(row: dict[str, Any], news: Mapping[str, Any], at: datetime) -> None:
+    if at >= row["last_seen"]:
+        row |= {**news, "last_seen": at}
+    else:
+        row |= {name: value for name, value in news.items() if name not in row}
+        row["first_seen"] = min(at, row["first_seen"])
 
 
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
-        return value.replace("\x00", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL's text cannot hold it
+        return (
+            value if "\x00" not in value else value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+        )  # PostgreSQL's text cannot hold it
     if isinstance(value, int):
         return min(value, 2**63 - 1)
     return value
@@ -247,8 +255,6 @@ def events_of(network: str, account_id: str, *, limit: int = 50) -> list[EventRe
 def events_about(subject: Subject, *, limit: int = 50) -> list[EventRecord]:
     """The newest events whose subject is `subject`, newest first."""
     about = EventRecord.objects.filter(network=subject.network, subject_kind=subject.kind, subject_id=subject.id)
-    if subject.account:
-        about = about.filter(account_id=subject.account)  # lets the index over accounts serve
     return list(about.order_by("-at", "-id")[:limit])
 
 
@@ -270,11 +276,14 @@ def keep_blobs(sha256s: Iterable[str], reason: str) -> None:
 
 def keep_media_of(subjects: Iterable[Subject]) -> None:
     """Keep the media of earlier events about `subjects`, now that a case looks at them."""
-    wanted: set[str] = set()
+    by_kind: dict[tuple[str, str], set[str]] = {}
     for subject in subjects:
-        for record in events_about(subject):
-            if record.blobs:
-                wanted.update(json.loads(record.blobs).values())
+        by_kind.setdefault((subject.network, subject.kind), set()).add(subject.id)
+    wanted: set[str] = set()
+    for (network, kind), ids in by_kind.items():
+        about = EventRecord.objects.filter(network=network, subject_kind=kind, subject_id__in=ids).exclude(blobs="")
+        for blobs in about.values_list("blobs", flat=True):
+            wanted.update(json.loads(blobs).values())
     if wanted:
         keep_blobs(wanted, "case")
 
