@@ -44,7 +44,7 @@ class _Reference:
         self.facts = facts
         self.lists = lists
 
-    def value(self, tree, variables):  # noqa: C901 - one language, one function
+    def value(self, tree, variables):
         value = lambda node: self.value(node, variables)  # noqa: E731
         match tree:
             case ast.BoolOp(op=ast.And()):
@@ -154,7 +154,7 @@ class _Reference:
                 return part
         return None
 
-    def call(self, tree, variables):  # noqa: C901
+    def call(self, tree, variables):
         name = tree.func.id
         if name in ("any", "all"):
             (generator,) = tree.args

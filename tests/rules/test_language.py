@@ -11,7 +11,7 @@ from redshank.rules.schema import BY_CLASS, EVENT_TYPES, PASSING, ROOTS
 from tests.rules.making import LISTS, all_facts, conditions, facts, post, rules_of
 from tests.rules.reference import evaluate
 
-slow = settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+slow = settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def tree_of(text):
@@ -42,7 +42,8 @@ def test_compiled_rules_answer_as_the_plain_language_does(tmp_path, whens, given
             assert bool(explained) == (expected is True), (when, known.event)
             assert not unsure or expected is None, (when, unsure)
             assert not any("failed with" in line for line in unsure), unsure
-            if expected is None and tag == "post.created" and not _speaks_of_others(when):
+            could_fire = tag in rules.rules[number].tags
+            if expected is None and could_fire and tag == "post.created" and not _speaks_of_others(when):
                 assert unsure, when
             assert all("no explanation" not in line for found in explained for line in found.because)
 

@@ -175,7 +175,7 @@ class _Checker:
                 tree = ast.parse(text, mode="eval").body
         except SyntaxError as found:
             start = lead + max(0, (found.offset or 1) - 1)
-            message, hint = _syntax(found.msg, self.text)
+            message, hint = _syntax(found.msg, self.text, start)
             if "too many nested" in found.msg:
                 message, hint = self._too_deep()
             self.fail(message, min(start, len(self.text) - 1), min(start, len(self.text) - 1) + 1, hint)
@@ -527,7 +527,10 @@ class _Checker:
         if found is None:
             own = [path.rpartition(".")[2] for path in self.scope.fields if path.rpartition(".")[0] == base.key]
             near = nearest(tree.attr, [*fields, *own])
-            hint = near.replace("`", f"`{base.key}.", 1) if near else f"It has {', '.join([*fields, *own])}."
+            start, end = self.span(tree.value)
+            hint = (
+                near.replace("`", f"`{self.text[start:end]}.", 1) if near else f"It has {', '.join([*fields, *own])}."
+            )
             raise self.bad(tree, f"{base.type.describe()} has no `{tree.attr}`", hint)
         costs = {"age": 250, "sha256": 300, "md5": 300, "pdq": 300, "on": 500, "field": 200}
         return Attribute(
@@ -877,15 +880,15 @@ def _dotted(tree: ast.Attribute) -> str:
     return ".".join([value.id, *reversed(parts)]) if isinstance(value, ast.Name) else ""
 
 
-def _syntax(message: str, text: str) -> tuple[str, str]:
+def _syntax(message: str, text: str, at: int) -> tuple[str, str]:
     """A syntax error of Python's in the words of the rule language."""
-    if "'=' " in message or "cannot assign" in message or "Maybe you meant '=='" in message:
+    if "Maybe you meant '=='" in message or text[at : at + 1] == "=":
         return "expected a comparison", "To compare, write == with two signs."
     if message.startswith("unterminated string"):
         return "a text without its closing quote", ""
     if "was never closed" in message or "unmatched" in message or "does not match" in message:
         return message.replace("parenthesis", "bracket"), ""
-    hint = ""
-    if "&&" in text or "||" in text:
-        hint = "Write `and`, `or`, `not`."
-    return f"not an expression: {message}", hint
+    for sign in ("&&", "||", "!"):
+        if sign in text[max(0, at - 1) : at + 2]:
+            return f"the rule language does not have {sign}", "Write `and`, `or`, `not`."
+    return f"not an expression: {message}", ""

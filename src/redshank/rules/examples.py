@@ -128,14 +128,8 @@ def _read(source: Source, node: Node, origins: Mapping[str, str]) -> Example | N
     except msgspec.ValidationError as error:
         found = _PATH.match(str(error))
         assert found is not None
-        reason = (
-            found["reason"]
-            .replace("`str`", "a text")
-            .replace("`int`", "a number")
-            .replace("Object contains", "this has an")
-        )
         at = _find(node, found["path"] or "", found["reason"])
-        source.error_at(at, f"not an event: {reason[0].lower()}{reason[1:]}")
+        source.error_at(at, f"not an event: {_said(found['reason'])}")
     except _WrongExampleError as error:
         source.error_at(_find(node, f"$.{error.path}", ""), str(error), error.hint)
     return None
@@ -146,6 +140,14 @@ class _WrongExampleError(Exception):
         self.path = path
         self.hint = hint
         super().__init__(message)
+
+
+def _said(reason: str) -> str:
+    """msgspec's reason in the words of the rule language."""
+    for theirs, ours in (("`str`", "a text"), ("`int`", "a number"), ("`object`", "`name: value` lines")):
+        reason = reason.replace(theirs, ours)
+    reason = reason.replace("Object contains unknown", "it has no").replace("Object missing", "it lacks the")
+    return reason[:1].lower() + reason[1:]
 
 
 def _complete(raw: dict[str, Any]) -> dict[str, Any]:
@@ -224,7 +226,7 @@ def _findings(raw: Any, event: Event) -> tuple[Finding, ...]:
         except msgspec.ValidationError as error:
             found = _PATH.match(str(error))
             name = ((found and found["path"]) or "").removeprefix("$")
-            raise _WrongExampleError(f"not a finding: {found['reason'] if found else error}", path + name) from None
+            raise _WrongExampleError(f"not a finding: {_said(found['reason'] if found else '')}", path + name) from None
         whole = {"detector": "example", "score": 1.0, **top, "where": Whole(field=f"{on}.example"), "match": match}
         out.append(msgspec.convert(whole, Finding))
     return tuple(out)

@@ -147,9 +147,10 @@ class _Loader:
         for source, root, top in tops:
             self._read_rules(source, root, top)
         for name, found in self._names.items():
+            used = name in self._used
             if name not in self._trees:
                 self._name(name)  # So that its errors are said, too.
-            if name not in self._used:
+            if not used:
                 found.source.warn_at(found.key, f"the name `{name}` is not used")
         rules = None
         if not self._diagnostics.has_errors:

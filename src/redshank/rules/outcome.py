@@ -40,10 +40,14 @@ _FALSE: Outcomes = frozenset((False,))
 
 
 class Outlook:
-    """The outcomes of trees on events of the type `tag`, remembered by node."""
+    """The outcomes of trees on events of the type `tag`, remembered by node.
 
-    def __init__(self, tag: str) -> None:
+    A list that does not exist is missing; with `lists_to_come`, it may as well be there.
+    """
+
+    def __init__(self, tag: str, *, lists_to_come: bool = False) -> None:
         self.tag = tag
+        self._absent_list = _MAYBE if lists_to_come else _MISSING
         self._seen: dict[int, tuple[Node, Outcomes]] = {}  # The node is kept, so that no other gets its id.
 
     def of(self, node: Node) -> Outcomes:
@@ -56,7 +60,7 @@ class Outlook:
     def _of(self, node: Node) -> Outcomes:
         match node:
             case Constant(value=None):
-                return _MISSING
+                return self._absent_list
             case Constant(value=bool(value)):
                 return _TRUE if value else _FALSE
             case Constant():
@@ -185,9 +189,12 @@ class Outlook:
 
 
 def applies_to(node: Node, *, all_types: bool, passing: frozenset[str]) -> tuple[str, ...]:
-    """The types of event on which `node` could come to True; those `passing` by only with `all_types`."""
+    """The types of event on which `node` could come to True; those `passing` by only with `all_types`.
+
+    Where only a list is missing for that, the rule is still asked, and says each time that it cannot be evaluated.
+    """
     tags = (tag for tag in EVENT_TYPES if all_types or tag not in passing)
-    return tuple(tag for tag in tags if True in Outlook(tag).of(node))
+    return tuple(tag for tag in tags if True in Outlook(tag, lists_to_come=True).of(node))
 
 
 def always(node: Node, tags: tuple[str, ...]) -> bool:
