@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -16,9 +17,12 @@ from redshank.banks.frames import unpack_frames
 from redshank.banks.values import weakness
 from redshank.core import Account, Event, Finding, Frames, Match, Media, Span, TimeRange, Whole
 from redshank.core.settings import MediaSettings
-from redshank.matching import HammingIndex, LinkIndex, TermIndex
-from redshank.media import Frame, ImageHashes, MediaHashes, VideoHashes, match_videos
+from redshank.matching import LinkIndex, TermIndex
+from redshank.media import Frame, ImageHashes, MediaHashes, VideoHashes
 from redshank.text import Link, find_links, fold, normalize_link
+
+if TYPE_CHECKING:
+    from redshank.matching import HammingIndex
 
 PLACES = 10
 """Places at which one entry is named in one field: who repeats a term a thousand times is found as well by ten."""
@@ -163,6 +167,8 @@ class Known:
         frames = _good(seen.frames, self._settings.pdq_quality)
         if not frames:
             return
+        from redshank.media import match_videos
+
         for entry in self._videos.candidates(frames):
             known = self._entries[entry]
             match = match_videos(seen, self._videos.video(entry), known.bank.limit, quality=self._settings.pdq_quality)
@@ -342,7 +348,11 @@ class _Videos:
 
 
 def _index(hashes: Sequence[str], ids: Iterable[int]) -> HammingIndex | None:
-    return HammingIndex.build(_bits(hashes), np.fromiter(ids, np.int64, len(hashes))) if hashes else None
+    if not hashes:
+        return None
+    from redshank.matching import HammingIndex  # Half a second, for banks of pictures and videos alone.
+
+    return HammingIndex.build(_bits(hashes), np.fromiter(ids, np.int64, len(hashes)))
 
 
 def _bits(hashes: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:

@@ -218,6 +218,23 @@ def withdraw_entries(bank: Bank, entries: Iterable[int], *, by: str, now: dateti
     return len(going)
 
 
+def entry_id(bank: Bank, text: str) -> int:
+    """The id of an entry that a person named by its id or its value. Raises `Problem` where the bank has no such entry."""
+    if text.isascii() and text.isdigit() and len(text) < 19:
+        pk = Entry.objects.filter(bank=bank, pk=int(text)).values_list("pk", flat=True).first()
+        if pk is not None:
+            return pk
+    try:
+        value = canonical(bank.kind, text)
+    except BadInput:
+        value = text
+    pk = Entry.objects.filter(bank=bank, value=value).values_list("pk", flat=True).first()
+    if pk is None:
+        hint = f"`redshank banks show {bank.name}` shows them."
+        raise Problem("no such entry in this bank", where=text[:80], hint=hint)
+    return pk
+
+
 def entry_from_media(hashes: MediaHashes, kind: str, *, label: str = "", note: str = "", source: str = "") -> NewEntry:
     """What a hashed file is in a bank of `kind`: pdq, md5 or sha256 of a picture, video, md5 or sha256 of a video.
 
@@ -351,19 +368,24 @@ def _rows(bank: Bank, lines: TextIO) -> Iterator[tuple[int, NewEntry | SetAside]
         yield from _csv_rows(_bounded(lines, line, skipped + 1))
 
 
-def _bounded(lines: TextIO, first: str, number: int) -> Iterator[tuple[int, str]]:
-    """The lines with their numbers; of one that is too long, its beginning, cut so that nobody takes it for whole."""
+def _bounded(lines: TextIO, first: str, number: int) -> Iterator[tuple[int, str | SetAside]]:
+    """The lines with their numbers; in place of one that is too long, why it is set aside."""
     line = first
     while line:
-        yield number, line
-        while line and not line.endswith("\n"):
-            line = lines.readline(MAX_LINE)  # The rest of a line that was too long is passed over.
+        rest = line
+        while rest and not rest.endswith("\n"):
+            rest = lines.readline(MAX_LINE)
+        too_long = len(line) >= MAX_LINE and not line.endswith("\n")
+        yield number, SetAside(number, line[:200], f"{MAX_LINE:,} characters or more") if too_long else line
         line = lines.readline(MAX_LINE)
         number += 1
 
 
-def _json_rows(bank: Bank, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, NewEntry | SetAside]]:
+def _json_rows(bank: Bank, lines: Iterator[tuple[int, str | SetAside]]) -> Iterator[tuple[int, NewEntry | SetAside]]:
     for place, line in lines:
+        if isinstance(line, SetAside):
+            yield place, line
+            continue
         text = line.strip("\ufeff \t\r\n")
         if not text:
             continue
@@ -388,10 +410,13 @@ _LINES = 20
 """Lines that a cell in quotes may run over; a quote that is open for longer was never meant to be one."""
 
 
-def _csv_rows(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, NewEntry | SetAside]]:
+def _csv_rows(lines: Iterator[tuple[int, str | SetAside]]) -> Iterator[tuple[int, NewEntry | SetAside]]:
     columns: list[str] | None = None
     delimiter = ","
     for place, text in _records(lines):
+        if isinstance(text, SetAside):
+            yield place, text
+            continue
         if columns is None and "," not in text:
             delimiter = next((char for char in ";\t" if char in text), ",")
         try:
@@ -425,28 +450,32 @@ def _csv_row(place: int, text: str, cells: list[str], columns: list[str]) -> New
     )  # fmt: skip
 
 
-def _records(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+def _records(lines: Iterator[tuple[int, str | SetAside]]) -> Iterator[tuple[int, str | SetAside]]:
     """The lines, those joined over which a quoted cell runs."""
-    ahead: deque[tuple[int, str]] = deque()
-    while True:
-        place, text = ahead.popleft() if ahead else next(lines, (0, ""))
-        if not place:
-            return
-        text = text.replace("\0", "")
+    ahead: deque[tuple[int, str | SetAside]] = deque()
+    while one := ahead.popleft() if ahead else next(lines, None):
+        place, first = one
+        if isinstance(first, SetAside):
+            yield one
+            continue
+        text = first
         joined = 0
         while text.count('"') % 2 and joined < _LINES:
             if joined == len(ahead):
                 if (more := next(lines, None)) is None:
                     break
                 ahead.append(more)
-            text += ahead[joined][1]
+            part = ahead[joined][1]
+            if isinstance(part, SetAside):
+                break
+            text += part
             joined += 1
-        if text.count('"') % 2 == 0:
+        if text.count('"') % 2:  # Never closed: this line is bad, and those after it stand for themselves.
+            text = first
+        else:
             for _ in range(joined):
                 ahead.popleft()
-        else:  # Not closed: this line is bad, and those after it stand for themselves.
-            text = text.split("\n", 1)[0]
-        text = text.strip("\ufeff\r\n")
+        text = text.replace("\0", "").strip("\ufeff\r\n")
         if text.strip():
             yield place, text
 

@@ -1,7 +1,24 @@
-"""Indexes over known things: hashes by Hamming distance, terms, links. Each stands alone and knows no store."""
+"""Indexes over known things: hashes by Hamming distance, terms, links. Each stands alone and knows no store.
 
-from redshank.matching.hamming import HammingIndex
+The Hamming index needs numba, which takes half a second to load; that is done when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from redshank.matching.links import LinkIndex, canonical_domain, canonical_url
 from redshank.matching.terms import TermIndex
 
+if TYPE_CHECKING:
+    from redshank.matching.hamming import HammingIndex
+
 __all__ = ["HammingIndex", "LinkIndex", "TermIndex", "canonical_domain", "canonical_url"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "HammingIndex":
+        raise AttributeError(name)
+    from redshank.matching.hamming import HammingIndex
+
+    return HammingIndex

@@ -1,0 +1,281 @@
+"""`redshank banks`: known content, in lists of one kind each."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from redshank.cli._django import with_store
+from redshank.core import BadInput, Problem
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from redshank.banks.services import Added, NewEntry, SetAside
+
+SOME_SET_ASIDE = 3
+"""Exit code where everything was done but for what was set aside, each named."""
+SHOWN = 10
+"""What was set aside is named on the terminal up to this number; beyond it, a file has it all."""
+
+_BY = click.option("--by", metavar="NAME", help="Who you are in the console; the audit log names you. Else: system.")
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def command() -> None:
+    """Make banks of known content, fill them, and look into them."""
+
+
+@command.command("list")
+@with_store
+def list_() -> None:
+    """List all banks: what each holds, under which policy, how many entries are in force."""
+    from django.db.models import Count, Q
+
+    from redshank.banks.models import Bank
+
+    banks = list(Bank.objects.annotate(held=Count("entries", filter=Q(entries__withdrawn_at=None))).order_by("name"))
+    if not banks:
+        click.echo("No banks yet. `redshank banks make NAME --kind … --policy … --severity …` makes one.")
+        return
+    table = _table("Bank", "Kind", ">Entries", "Policy", ">Severity", "Source")
+    for bank in banks:
+        name = bank.name if bank.active else f"{bank.name} (paused)"
+        table.add_row(name, bank.kind, f"{bank.held:,}", bank.policy_id, str(bank.severity), bank.source)
+    _print(table)
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--limit", "most", type=click.IntRange(1), default=50, show_default=True, help="Entries shown, newest first."
+)
+@click.option("--search", default="", help="Show only entries with this in their value or label.")
+@click.option("--withdrawn", is_flag=True, help="Show withdrawn entries, too.")
+@with_store
+def show(name: str, most: int, search: str, withdrawn: bool) -> None:
+    """Show the bank NAME and its newest entries."""
+    from django.conf import settings
+    from django.db.models import Q
+
+    from redshank.banks import services
+
+    bank = services.get_bank(name)
+    click.echo(f"{bank.name} · {bank.get_kind_display()} · severity {bank.severity} · {bank.policy.name}")
+    if bank.kind in {"pdq", "video"}:
+        limit = settings.REDSHANK.media.pdq_limit if bank.limit is None else bank.limit
+        click.echo(f"Matches within {limit} of 256 bits.")
+    for line in (bank.description, f"Source: {bank.source}" if bank.source else ""):
+        if line:
+            click.echo(line)
+    entries = bank.entries.all()
+    if not withdrawn:
+        entries = entries.filter(withdrawn_at=None)
+    if search:
+        entries = entries.filter(Q(value__icontains=search) | Q(label__icontains=search))
+    count = entries.count()
+    if not count:
+        click.echo("\nNo entry." if not search else "\nNo entry with that.")
+        return
+    table = _table(">Entry", "Value", "Label", "Source", "Added", "By", "Note")
+    for entry in entries.defer("frames")[:most]:
+        said = [f"withdrawn {entry.withdrawn_at:%Y-%m-%d}"] if entry.withdrawn_at else []
+        said += [f"weak: {entry.weak}"] if entry.weak else []
+        table.add_row(
+            str(entry.pk), entry.value, entry.label, entry.source, f"{entry.added_at:%Y-%m-%d}", entry.added_by,
+            "; ".join([*said, *([entry.note] if entry.note else [])]),
+        )  # fmt: skip
+    click.echo()
+    _print(table)
+    if count > most:
+        click.echo(f"The newest {most:,} of {count:,}. --limit shows more, --search fewer.")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--kind", required=True, help="pdq, video, md5, sha256, url, domain or term.")
+@click.option("--policy", required=True, help="The policy that a match breaks, by its short name.")
+@click.option("--severity", required=True, type=int, help="1 (context) to 5 (calls for instant attention).")
+@click.option("--description", default="", help="What it holds, for people.")
+@click.option("--source", default="", help="Where its entries come from.")
+@click.option("--limit", type=int, help="Bits of 256 within which a PDQ hash matches, 0 to 31. Else: media.pdq_limit.")
+@_BY
+@with_store
+def make(
+    name: str, kind: str, policy: str, severity: int, description: str, source: str, limit: int | None, by: str | None
+) -> None:
+    """Make an empty bank NAME."""
+    from django.utils import timezone
+
+    from redshank.banks import services
+
+    services.make_bank(
+        name, kind=kind, policy=policy, severity=severity, description=description, source=source, limit=limit,
+        by=_actor(by), now=timezone.now(),
+    )  # fmt: skip
+    click.echo(f"Made {name}. `redshank banks add {name} VALUE…` puts something into it.")
+
+
+@command.command()
+@click.argument("name")
+@click.argument("values", nargs=-1)
+@click.option("--file", "files", multiple=True, type=click.Path(exists=True, path_type=Path),
+              help="A picture or video to hash and add, or a folder of them. May be given several times.")  # fmt: skip
+@click.option("--label", default="", help="What people should read where it matches.")
+@click.option("--note", default="", help="Anything else worth knowing.")
+@click.option("--source", default="", help="Where it comes from, if not from where its bank's entries do.")
+@_BY
+@with_store
+def add(
+    name: str, values: tuple[str, ...], files: tuple[Path, ...], label: str, note: str, source: str, by: str | None
+) -> None:
+    """Add VALUES, and the hashes of files, to the bank NAME.
+
+    A value is what the bank's kind says: a hash in hex, a link (with /* at its end: and all below), a domain (and all
+    in it), a term (as whole words). Exit code 0 where all of it was taken, 3 where some was set aside.
+    """
+    from django.utils import timezone
+
+    from redshank.banks import services
+
+    bank = services.get_bank(name)
+    if not values and not files:
+        raise Problem("nothing to add", where=name, hint="Give values, or files with --file.")
+    new = [services.NewEntry(value=value, label=label, note=note, source=source) for value in values]
+    hashed, aside = _hashed(bank.kind, files, label, note, source)
+    added = services.add_entries(bank, [*new, *hashed], by=_actor(by), now=timezone.now())
+    _report(name, added, aside, None)
+
+
+def _hashed(
+    kind: str, files: Sequence[Path], label: str, note: str, source: str
+) -> tuple[list[NewEntry], list[SetAside]]:
+    if not files:
+        return [], []
+    from redshank.banks import services
+    from redshank.cli._media import Reading, files_in, jobs_here, limits_here
+
+    reading = Reading(limits_here(), jobs=jobs_here(), key_frames=False)
+    new: list[NewEntry] = []
+    aside: list[SetAside] = []
+    found = files_in(files)
+    for path, hashes in reading.hashes(found, "Hashing"):
+        try:
+            new.append(services.entry_from_media(hashes, kind, label=label or path.name, note=note, source=source))
+        except BadInput as problem:
+            aside.append(services.SetAside(found.index(path) + 1, str(path), str(problem)))
+    # The reader has named those that it could not read; here they only count.
+    aside += [services.SetAside(0, "", "")] * reading.unreadable
+    return new, aside
+
+
+@command.command("import")
+@click.argument("name")
+@click.argument("file", type=_FILE)
+@_BY
+@with_store
+def import_(name: str, file: Path, by: str | None) -> None:
+    """Add the entries of FILE to the bank NAME: CSV with a header (value, label, note, source, quality), or JSON lines.
+
+    What `redshank hash` prints is taken as well. Lines that cannot be taken are set aside in FILE.rejected.csv, each with
+    its reason. Exit code 0 where every line was taken, 3 where some were set aside.
+    """
+    from django.utils import timezone
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from redshank.banks import services
+
+    bank = services.get_bank(name)
+    console = Console(stderr=True)
+    with (
+        file.open(encoding="utf-8", errors="surrogateescape", newline="") as lines,
+        Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[lines]:,} lines"),
+            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+        ) as progress,
+    ):  # fmt: skip
+        task = progress.add_task(file.name, total=file.stat().st_size, lines=0)
+
+        def tell(read: int) -> None:
+            progress.update(task, completed=lines.buffer.tell(), lines=read)  # type: ignore[attr-defined]  # It is a file.
+
+        added = services.import_entries(bank, lines, by=_actor(by), now=timezone.now(), progress=tell)
+    _report(name, added, [], file.with_name(file.name + ".rejected.csv"))
+
+
+@command.command()
+@click.argument("name")
+@click.argument("entries", nargs=-1, required=True)
+@click.option("--reason", default="", help="Why; the audit log keeps it.")
+@_BY
+@with_store
+def withdraw(name: str, entries: tuple[str, ...], reason: str, by: str | None) -> None:
+    """Withdraw ENTRIES of the bank NAME, each by its number or its value. They match no more, and are not forgotten."""
+    from django.utils import timezone
+
+    from redshank.banks import services
+
+    bank = services.get_bank(name)
+    ids = [services.entry_id(bank, entry) for entry in entries]
+    count = services.withdraw_entries(bank, ids, by=_actor(by), now=timezone.now(), reason=reason)
+    before = len(set(ids)) - count
+    click.echo(f"Withdrew {_many(count)} of {name}." + (f" {before:,} had been before." if before else ""))
+
+
+def _actor(by: str | None) -> str:
+    return f"user:{by}" if by else "system"
+
+
+def _report(name: str, added: Added, further: Sequence[SetAside], file: Path | None) -> None:
+    parts = [f"added {_many(added.added)}"]
+    parts += [f"{added.revived:,} in force again"] if added.revived else []
+    parts += [f"{added.known:,} known already"] if added.known else []
+    parts += [f"{added.repeated:,} repeated"] if added.repeated else []
+    click.echo(f"{name}: {', '.join(parts)}.")
+    if added.weak:
+        click.echo(f"{added.weak:,} of them weak (all-zero, of low quality): kept, but never matched alone.")
+    aside = [*added.set_aside, *further]
+    if not aside:
+        return
+    click.echo(f"Set aside {len(aside):,}:", err=True)
+    named = [one for one in aside if one.reason]
+    for one in named[:SHOWN]:
+        where = f"line {one.place}" if file else one.value[:80]
+        click.echo(f"  {where}: {one.reason}", err=True)
+    if len(named) > SHOWN:
+        click.echo(f"  … and {len(named) - SHOWN:,} more.", err=True)
+    if file:
+        with file.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
+            writer = csv.writer(out)
+            writer.writerow(("line", "value", "reason"))
+            writer.writerows((one.place, one.value, one.reason) for one in aside)
+        click.echo(f"  All of them stand in {file}.", err=True)
+    raise SystemExit(SOME_SET_ASIDE)
+
+
+def _many(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count:,} entries"
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.removeprefix(">"), justify="right" if column[0] == ">" else "left", overflow="fold")
+    return table
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:  # A file or a pipe gets whole lines.
+        console = Console(highlight=False, markup=False, width=1000)
+    console.print(table)
