@@ -78,12 +78,6 @@ def plant(now: datetime | None = None, *, many: int = 60) -> dict[str, Any]:
     for name, role in PEOPLE.items():
         if not User.objects.filter(username=name).exists():
             User.objects.create_user(name, password=PASSWORD, role=role, first_name=name.capitalize())
-    for place, name in enumerate(("Recruiting for violent groups", "Calls for violence", "Praise of attacks"), 1):
-        if Policy.objects.filter(retired_at=None).count() < place:
-            Policy.objects.create(
-                slug=f"stand-in-{place}", name=name, summary=f"{name} is not allowed.", ground="Terms, 3", position=place,
-                message="We have {action} {subject}, because it breaks our rules. {reason} You can object within six months.",
-            )  # fmt: skip
     policies = list(Policy.objects.filter(retired_at=None))
     main, second = policies[0].slug, policies[1 % len(policies)].slug
     enforcement.connect(

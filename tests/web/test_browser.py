@@ -182,7 +182,10 @@ def test_a_picture_is_seen_only_while_it_is_held(watch: Watch, console: Console)
     assert not seen()
     page.mouse.down()
     assert seen()
-    page.wait_for_function("document.querySelector('.veil.big .clear').naturalWidth > 100")
+    assert (
+        veil.evaluate("v => v.querySelector('.clear').decode().then(() => v.querySelector('.clear').naturalWidth)")
+        > 100
+    )
     page.mouse.up()
     assert not seen()
     veil.click()

@@ -89,7 +89,7 @@ class Medium(msgspec.Struct, frozen=True):
     id: str
     sha256: str
     kept: bool
-    alt: str
+    alt: tuple[showing.Piece, ...]
     about: str
     numbers: tuple[int, ...]
 
@@ -247,55 +247,65 @@ def read_event(record: EventRecord, seen: Sequence[Seen], kept: Mapping[str, Blo
     except EventError as trouble:
         return Piece(key, title, record.at, record.received_at, (), (), (), waiting, str(trouble), numbers)
     texts = tuple(_words(path, text, seen) for path, text in _texts(event) if text)
-    links = tuple((link, _at(seen, path, link)) for path, link in _links(event))
+    links = tuple((link, _at(seen, path, link)) for path, link in _links(event, seen))
     blobs: dict[str, str] = json.loads(record.blobs) if record.blobs else {}
-    media = tuple(_medium(path, one, blobs, kept, seen) for path, one in _media(event))
+    media = tuple(_medium(path, role, one, blobs, kept, seen) for path, role, one in _media(event))
     return Piece(key, title, record.at, record.received_at, texts, links, media, waiting, error, numbers)
 
 
+_PROFILE = ("handle", "display_name", "bio")
+
+
 def _texts(event: Event) -> Iterator[tuple[str, str]]:
+    """Each text field by its path; one that begins with `?` is shown only where something was found in it."""
     report: Report | None = getattr(event, "report", None)
     post: Post | None = getattr(event, "post", None)
-    account: Account | None = getattr(event, "account", None)
     if report:
         yield "report.reason", report.reason
         yield "report.text", report.text
     if post:
         yield "post.text", post.text
-        if post.hashtags:
-            yield "post.hashtags", " ".join(f"#{tag}" for tag in post.hashtags)
-    if account and not post and not report:
-        yield "account.handle", account.handle or ""
-        yield "account.display_name", account.display_name or ""
-        yield "account.bio", account.bio or ""
-    elif account:  # The profile is on the page once already; here only what was found in it.
-        yield "?account.handle", account.handle or ""
-        yield "?account.display_name", account.display_name or ""
-        yield "?account.bio", account.bio or ""
+    for name in ("account", "followed"):
+        account: Account | None = getattr(event, name, None)
+        quiet = "?" if post or report else ""  # The profile is on the page once already.
+        for field in _PROFILE if account else ():
+            yield f"{quiet}{name}.{field}", getattr(account, field) or ""
 
 
 def _words(path: str, text: str, seen: Sequence[Seen]) -> Field:
+    found_only = path.startswith("?")
+    path = path.removeprefix("?")
+    cut = _cut(path, text, seen)
+    hidden = showing.named(sum(1 for piece in cut if piece.name))
+    shown = not found_only or any(piece.marks for piece in cut)
+    return Field(path, word(FIELDS, path), cut, hidden, len(text) if shown else 0)
+
+
+def _cut(path: str, text: str, seen: Sequence[Seen]) -> tuple[showing.Piece, ...]:
     spans = [
         (one.finding.where.start, one.finding.where.end, one.number)
         for one in seen
-        if isinstance(one.finding.where, Span) and one.finding.where.field == path.lstrip("?")
+        if isinstance(one.finding.where, Span) and one.finding.where.field == path
     ]
-    cut = tuple(showing.pieces(text, spans))
-    hidden = showing.named(sum(1 for piece in cut if piece.name))
-    return Field(path, word(FIELDS, path.lstrip("?")), cut, hidden, len(text) if spans or path[0] != "?" else 0)
+    return tuple(showing.pieces(text, spans))
 
 
-def _links(event: Event) -> Iterator[tuple[str, str]]:
+def _links(event: Event, seen: Sequence[Seen]) -> Iterator[tuple[str, str]]:
+    """Each link and hashtag by its path; the profile's own only where the event is about it, or something was found."""
     post: Post | None = getattr(event, "post", None)
-    account: Account | None = getattr(event, "account", None)
     if post:
         if post.url:
             yield "post.url", post.url
         for link in post.links:
             yield "post.links", link
-    if account and not post:
-        for link in account.links:
-            yield "account.links", link
+        for tag in post.hashtags:
+            yield "post.hashtags", tag
+    for name in ("account", "followed"):
+        account: Account | None = getattr(event, name, None)
+        for path, links in ((f"{name}.links", account.links), (f"{name}.url", (account.url or "",))) if account else ():
+            for link in links:
+                if link and (not post or _at(seen, path, link)):
+                    yield path, link
 
 
 def _at(seen: Sequence[Seen], path: str, text: str) -> tuple[int, ...]:
@@ -306,26 +316,29 @@ def _at(seen: Sequence[Seen], path: str, text: str) -> tuple[int, ...]:
     )
 
 
-def _media(event: Event) -> Iterator[tuple[str, Media]]:
+def _media(event: Event) -> Iterator[tuple[str, str, Media]]:
     post: Post | None = getattr(event, "post", None)
-    account: Account | None = getattr(event, "account", None)
     own: Media | None = getattr(event, "media", None)
     if own:
-        yield _("Upload"), own
-    for media in post.media if post else ():
-        yield _("Attachment"), media
-    if account and not post:
-        for name, picture in ((_("Avatar"), account.avatar), (_("Banner"), account.banner)):
-            if picture:
-                yield name, picture
+        yield "media", _("Upload"), own
+    for number, media in enumerate(post.media if post else ()):
+        yield f"post.media.{number}", _("Attachment"), media
+    for name in ("account", "followed"):
+        account: Account | None = getattr(event, name, None)
+        if account and not post:
+            for field, role in (("avatar", _("Avatar")), ("banner", _("Banner"))):
+                picture: Media | None = getattr(account, field)
+                if picture:
+                    yield f"{name}.{field}", role, picture
 
 
 def _medium(
-    role: str, media: Media, blobs: Mapping[str, str], kept: Mapping[str, Blob], seen: Sequence[Seen]
+    path: str, role: str, media: Media, blobs: Mapping[str, str], kept: Mapping[str, Blob], seen: Sequence[Seen]
 ) -> Medium:
     sha256 = blobs.get(media.id, "")
     numbers = tuple(one.number for one in seen if media_of(one.finding) == media.id)
-    return Medium(media.id, sha256, sha256 in kept, media.alt or "", role, numbers)
+    alt = _cut(f"{path}.alt", media.alt or "", seen)
+    return Medium(media.id, sha256, sha256 in kept, alt, role, numbers)
 
 
 def media_of(finding: Finding) -> str:

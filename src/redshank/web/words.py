@@ -127,6 +127,9 @@ FIELDS: Words = {
     "account.display_name": _("Display name"),
     "account.bio": _("Bio"),
     "account.url": _("Address"),
+    "followed.handle": _("Followed: handle"),
+    "followed.display_name": _("Followed: display name"),
+    "followed.bio": _("Followed: bio"),
     "report.reason": _("What the report says"),
     "report.text": _("In the reporter's words"),
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 from django.http import Http404, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from redshank import pipeline
-from redshank.core import Problem
+from redshank.core import Effect, Problem
 from redshank.web.permissions import Asked, needs
 
 
@@ -35,4 +36,11 @@ def rule(request: Asked, rule_id: str) -> HttpResponseBase:
         return redirect("rules")  # which says what is wrong with them
     if found is None:
         raise Http404(_("There is no rule of this name."))
-    return render(request, "console/rule.html", {"rule": found})
+    effects = [_said(effect) for effect in found.effects]
+    return render(request, "console/rule.html", {"rule": found, "effects": effects})
+
+
+def _said(effect: Effect) -> str:
+    values = {**msgspec.to_builtins(effect)}
+    name = str(values.pop("effect")).replace("_", " ")
+    return f"{name}: " + ", ".join(f"{key} {value}" for key, value in values.items()) if values else name
