@@ -89,6 +89,8 @@ def _checked(address: str) -> httpx.URL:
         raise FetchError("an address with a user name in it is not fetched")
     if not parsed.host:
         raise FetchError("an address without a host")
+    if "%" in parsed.host or not 0 < (parsed.port or 80) < 65536:
+        raise FetchError("not an address")
     return parsed.copy_with(fragment=None)
 
 

@@ -90,11 +90,10 @@ class Video:
     def frame_at(self, second: float) -> Any:
         """The decoded frame (an `av.VideoFrame`) that is shown at `second`; the last one where the video ends before."""
         start = self.stream.start_time or 0
-        if second > 0:
-            try:
-                self.container.seek(start + int(second / self.time_base), stream=self.stream)
-            except av.error.FFmpegError:
-                self._rewind()
+        try:
+            self.container.seek(start + int(max(second, 0.0) / self.time_base), stream=self.stream)
+        except av.error.FFmpegError:
+            self._rewind()
         kept = None
         for frame in self._decoded(packet for packet in self.container.demux(self.stream)):
             if kept is not None and frame.pts is not None and (frame.pts - start) * self.time_base > second:
