@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from redshank.media import Frame
 from redshank.media.pdq import pdq
@@ -89,3 +90,18 @@ def test_it_agrees_with_vpdq_at_the_same_seconds(name: str) -> None:
     assert len(frames) == int(float(max(listed, key=float))) + 1
     assert sum(near) >= 0.95 * len(near)
     assert all(abs(frame.quality - listed[f"{frame.second:.3f}"][1]) <= 3 for frame in frames)
+
+
+def test_a_film_from_a_phone_is_turned_as_it_is_shown(tmp_path: Path) -> None:
+    """The track's matrix, of what a phone held upright writes: a quarter turn clockwise."""
+    path = write_video(tmp_path / "v.mp4", [(n / 10, 1) for n in range(12)])
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    assert data[at : at + 4] == b"\x00\x01\x00\x00"
+    for place, value in enumerate((0, 0x10000, 0, 0xFFFF0000, 0)):
+        data[at + 4 * place : at + 4 * place + 4] = value.to_bytes(4, "big")
+    path.write_bytes(data)
+    video, frames = read(path)
+    upright = np.asarray(picture(1, 240, 176).transpose(Image.Transpose.ROTATE_270).convert("L"))
+    assert (video.width, video.height) == (176, 240)
+    assert distance(frames[0].pdq, pdq(upright)[0]) < 20

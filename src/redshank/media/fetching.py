@@ -89,7 +89,7 @@ def _checked(address: str) -> httpx.URL:
         raise FetchError("an address with a user name in it is not fetched")
     if not parsed.host:
         raise FetchError("an address without a host")
-    if "%" in parsed.host or not 0 < (parsed.port or 80) < 65536:
+    if "%" in parsed.host or (parsed.port is not None and not 0 < parsed.port < 65536):
         raise FetchError("not an address")
     return parsed.copy_with(fragment=None)
 
