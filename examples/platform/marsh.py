@@ -435,6 +435,7 @@ def _keep_telling(marsh: Marsh, redshank: str, key: str, stop: threading.Event) 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
     marsh: Marsh
 
 

@@ -15,7 +15,7 @@ class Receiver(ThreadingHTTPServer):
     """`got` holds (headers, body) of each request. `answer` gives status, headers and body for an action's id."""
 
     daemon_threads = True
-    allow_reuse_address = True
+    request_queue_size = 128
 
     def __init__(self, answer: Callable[[str], tuple[int, dict[str, str], bytes]]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

@@ -395,6 +395,7 @@ def test_two_workers_at_once_deliver_once_each() -> None:
             worker.start()
         for worker in workers:
             worker.join()
+        assert not [d.last_error for d in Delivery.objects.exclude(last_error="")]
         assert sorted(marsh.actions) == sorted(action.pk for action in actions)
     assert Action.objects.filter(state="confirmed").count() == 60
 

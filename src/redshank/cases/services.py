@@ -445,7 +445,7 @@ def rule_actions(case: Case) -> list[Action]:
         case_id=None, network=case.network, subject_kind=case.subject_kind, subject_id=case.subject_id
     )
     live = Action.objects.filter(here, asked_by__startswith="rule:", undone_by=None).exclude(verb="restore")
-    return list(live.exclude(state=Action.State.CANCELED).order_by("-position", "-pk"))
+    return list(live.exclude(state=Action.State.CANCELED).order_by("-requested_at", "-position", "verb"))
 
 
 def no_violation_sentence(case: Case) -> str:
@@ -676,6 +676,7 @@ def history(case: Case, *, limit: int = 500) -> list[Moment]:
             who = f"detector:{body.get('detector', '')}"
         text = body.get("description") or body.get("reason") or body.get("seen") or ""
         moments.append(Moment(at=item.at, kind=item.kind, who=who, text=text, object=f"event:{item.event}", body=body))
+    moments.reverse()
     moments += [
         Moment(at=said.at, kind="comment", who=f"user:{said.by.username}", text=said.text, object=f"case:{case.pk}")
         for said in case.comments.select_related("by").order_by("-pk")[:limit]
