@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from pathlib import Path
 from typing import Any
 
 import click
@@ -76,9 +75,6 @@ def load(target: str) -> Any:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent,), name="follow-parent", daemon=True).start()
-    from django.conf import settings
-
-    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)  # Else whitenoise says at each start that it is not there.
     from redshank.web.wsgi import application
 
     return application

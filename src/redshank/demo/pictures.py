@@ -313,7 +313,7 @@ def _with_logo(pictures: list[Image.Image]) -> bytes:
     out = []
     for picture in pictures:
         copy = picture.copy()
-        ImageDraw.Draw(copy).ellipse((12, 12, 44, 44), fill=(240, 240, 240))
+        ImageDraw.Draw(copy).ellipse((10, 10, 30, 30), fill=(150, 150, 150))
         out.append(copy)
     return encode(out, quality=28)
 
@@ -327,9 +327,9 @@ def _mirrored_video(pictures: list[Image.Image]) -> bytes:
 
 
 VIDEO_EDITS: dict[str, tuple[bool, Callable[[list[Image.Image]], bytes]]] = {
-    "video, smaller": (True, _smaller),
-    "video, made gray": (True, _gray_video),
-    "video, a small logo on it": (True, _with_logo),
-    "video, its start cut off": (True, _shortened),
-    "video, mirrored": (False, _mirrored_video),
+    "smaller": (True, _smaller),
+    "made gray": (True, _gray_video),
+    "a small logo on it": (True, _with_logo),
+    "its start cut off": (True, _shortened),
+    "mirrored": (False, _mirrored_video),
 }

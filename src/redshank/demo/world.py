@@ -86,8 +86,8 @@ class _Builder:
         self._planted_words()
         self._planted_links()
         self._innocents()
+        self._everyday(self.total - self._number(0.008, 6))
         self._reports()
-        self._everyday()
         self.made.sort(key=lambda entry: entry[0])
         happenings = tuple(Happening(self._dated(event, place), truth) for place, event, truth in self.made)
         return World(known_pictures=known, known_video=known_video, happenings=happenings)
@@ -198,10 +198,10 @@ class _Builder:
                 self._post(self._line(self._pick(words.CAPTIONS)), truth, network=network, media=media)
 
     def _planted_videos(self, footage: list[Image.Image], known: bytes) -> None:
-        copies = [("video, the same file", True, known)]
+        copies = [("the same file", True, known)]
         copies += [(way, must, edit(footage)) for way, (must, edit) in pictures.VIDEO_EDITS.items()]
         for way, must, data in copies:
-            network = REMOVES[0] if way == "video, the same file" else None
+            network = REMOVES[0] if way == "the same file" else None
             truth = Truth(kind="video", way=way, must=must)
             media = [self._media(data, "video")]
             self._post(self._line(self._pick(words.CAPTIONS)), truth, network=network, media=media)
@@ -244,7 +244,8 @@ class _Builder:
         for number in range(self._number(0.008, 6)):
             kind, reason, text = words.COMPLAINTS[number % len(words.COMPLAINTS)]
             network = self._network()
-            about = self._pick(self.posts[network]) if self.posts[network] else self._post("lol no", network=network)
+            told = [entry for entry in self.posts[network] if (entry["truth"] is not None) == (number % 3 == 0)]
+            about = self._pick(told or self.posts[network])
             reporter = {"kind": kind, "id": f"r-{int(self.rng.integers(1, 60))}"}
             if kind != "user":
                 reporter["name"] = {"authority": "National Referral Unit", "trusted_flagger": "Clear Water Line"}.get(
@@ -266,12 +267,12 @@ class _Builder:
 
     # ── What just happens ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def _everyday(self) -> None:
+    def _everyday(self, until: int) -> None:
         album = [
             pictures.as_jpeg(pictures.render(self.rng, pictures.SMALL), int(self.rng.integers(60, 92)))
             for _ in range(self._number(0.02, 8))
         ]
-        while len(self.made) < self.total:
+        while len(self.made) < until:
             network = self._network()
             lot = self.rng.random()
             if lot < 0.045:
