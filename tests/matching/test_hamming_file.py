@@ -85,6 +85,8 @@ def test_a_check_finds_a_whole_file_whole(path: Path) -> None:
 def test_no_file_is_a_problem_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(Problem, match=r"there is no index\. Write one with save\."):
         HammingIndex.open(tmp_path / "none.index")
+    with pytest.raises(Problem, match=r"nowhere: there is no such folder\. Make it first\."):
+        HammingIndex.build(made(1), [1]).save(tmp_path / "nowhere" / "bank.index")
 
 
 def test_a_lost_log_is_refused_because_it_holds_removals(path: Path) -> None:

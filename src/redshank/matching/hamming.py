@@ -51,7 +51,8 @@ class HammingIndex:
 
     Memory, and size of the file: 100 bytes an entry (32 the hash, 68 the tables), 4 for the id, or 8 where the ids
     span 2**32 or more, and 4.3 MB; below 4,096 entries 40 bytes and no tables. `build`, `save` and `merge` take up to
-    120 bytes an entry besides. There are no parameters to tune: 16 tables, whatever the size.
+    100 bytes an entry besides. There are no parameters to tune: 16 tables, whatever the size. One core builds 10 million
+    entries in 6 s and searches them in 30 µs a query, one million in 16 µs (`bench.matching`).
     """
 
     def __init__(self) -> None:
@@ -204,7 +205,7 @@ class HammingIndex:
     def remove(self, ids: npt.ArrayLike) -> int:
         """Remove all entries with these ids, integers (n,); returns how many there were. Unknown ids are no error.
 
-        This reads the ids of all entries once, however many are removed: 4 ms for 10 million.
+        This reads the ids of all entries once, however many are removed: about 2 ms a million.
         """
         gone = np.unique(_ids(ids))
         return self._change(("remove", None, gone)) if len(gone) else 0

@@ -167,7 +167,10 @@ class WriterLock:
     """The right to write the index at a path, held by one process at a time and freed when that ends, however it ends."""
 
     def __init__(self, path: Path, *, wait: bool) -> None:
-        self._fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._fd = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except FileNotFoundError:
+            raise Problem("there is no such folder", where=str(path.parent), hint="Make it first.") from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:

@@ -189,12 +189,12 @@ class Segment:
         return count
 
     def living(self, dead: Bytes | None = None) -> tuple[Bytes, Ids]:
-        """Copies of the hashes, uint8 (n, 32), and ids, int64 (n,), that are not marked in `dead` (None: its own)."""
+        """The hashes, uint8 (n, 32), and ids, int64 (n,), that are not marked in `dead` (None: its own); not to be changed."""
         dead = self.dead if dead is None else dead
         hashes = self.words.view(np.uint8).reshape(-1, 32)
         ids = self.ids.astype(np.int64) + int(self.meta[kernels.ID_BASE])
         if not dead.size:
-            return hashes.copy(), ids
+            return hashes, ids
         alive = np.unpackbits(dead, count=self.rows, bitorder="little") == 0
         return hashes[alive], ids[alive]
 
