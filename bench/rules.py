@@ -27,8 +27,7 @@ from typing import Any
 import msgspec
 
 from redshank.core import Event, Verdict
-from redshank.rules import Facts, RuleSet, load_rules
-from redshank.rules.trial import Trial, effect_names
+from redshank.rules import Facts, RuleSet, Trial, effect_names, load_rules
 
 HERE = Path(__file__).parent
 RULES = HERE / "rules" / "workload.yaml"
@@ -50,7 +49,7 @@ def main() -> None:
         print(f"answers on the five seeds {list(seeds)}: {'exact' if exact else 'NOT exact'}")
         work = _Work(maker, Path(folder), args.seed)
         rows = [
-            ("oracle: plain Python, no language, no explanations", work.rate(work.by_oracle, rounds)),
+            ("oracle: plain Python, no language, no explanations", work.rate(work.by_oracle(), rounds)),
             ("20 rules, decoded events, explanations kept", work.rate(work.by_rules(work.rules(1)), rounds)),
             ("20 rules, JSON in, verdict JSON out", work.rate(work.by_json(work.rules(1)), rounds)),
             ("500 rules: the twenty 25 times, renamed", work.rate(work.by_rules(work.rules(COPIES)), rounds)),
@@ -116,17 +115,16 @@ class _Work:
     def trial(self, rules: RuleSet) -> Trial:
         return Trial(rules, self.labels)
 
-    def by_oracle(self) -> None:
+    def by_oracle(self) -> Callable[[], None]:
+        decoded: list[dict[str, Any]] = [json.loads(raw) for raw in self.raws]
         lists = {name: set(items) for name, items in self.lists.items()}
         labels = {name: set(items) for name, items in self.labels.items()}
-        for event in self.decoded:
-            self.maker.oracle(event, lists, labels)
 
-    @property
-    def decoded(self) -> list[dict[str, Any]]:
-        if not hasattr(self, "_decoded"):
-            self._decoded = [json.loads(raw) for raw in self.raws]
-        return self._decoded
+        def run() -> None:
+            for event in decoded:
+                self.maker.oracle(event, lists, labels)
+
+        return run
 
     def by_rules(self, rules: RuleSet) -> Callable[[], None]:
         none: frozenset[str] = frozenset()

@@ -7,9 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from redshank.core import Account, Media, OpenCase, Post, PostCreated, Preserve, RequestAction
-from redshank.rules import DEFAULT_RULES, collect, load_rules
-from redshank.rules.examples import run_examples
-from redshank.rules.load import load
+from redshank.rules import DEFAULT_RULES, collect, load, load_rules, run_examples
 from redshank.rules.schema import FINDING_KINDS
 from tests.rules.making import facts, finding
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from redshank.rules.check import Scope, asks_for_passing, check_expression
+from redshank.rules.checker import Scope, asks_for_passing, check_expression
 from redshank.rules.explain import Explainer
 from redshank.rules.schema import BY_CLASS, EVENT_TYPES, PASSING, ROOTS
 from tests.rules.making import LISTS, all_facts, conditions, facts, post, rules_of

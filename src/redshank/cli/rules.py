@@ -29,7 +29,7 @@ def check(path: Path | None, lists: Path | None) -> None:
     """
     from datetime import UTC, datetime
 
-    from redshank.rules.load import load
+    from redshank.rules import load
 
     loaded = load(_path(path), _named(lists), now=datetime.now(UTC))
     for found in loaded.diagnostics:
@@ -53,9 +53,7 @@ def test(path: Path | None, lists: Path | None) -> None:
 
     Exit code 1 where one comes out otherwise; it is shown with the values that made it so.
     """
-    from redshank.rules import RuleErrors
-    from redshank.rules.examples import run_examples
-    from redshank.rules.load import load
+    from redshank.rules import RuleErrors, load, run_examples
 
     loaded = load(_path(path), _named(lists))
     if loaded.rules is None:
@@ -87,8 +85,7 @@ def run(rules: Path, events: Path, lists: Path | None, labels: Path | None, out:
     Writes {"id", "rules", "effects"} a line, effects by name, the harshest first. Events may lack `network`, and have
     the fields that RULES declare in their natural place. An event that cannot be read gets {"error"} on its line.
     """
-    from redshank.rules import load_rules
-    from redshank.rules.trial import Trial, effect_names
+    from redshank.rules import Trial, effect_names, load_rules
 
     labeled = _named(labels)
     trial = Trial(load_rules(rules, {**labeled, **_named(lists)}), labeled)
@@ -118,7 +115,7 @@ def run(rules: Path, events: Path, lists: Path | None, labels: Path | None, out:
 @command.command()
 def library() -> None:
     """Print all names, operators and functions that a rule can use."""
-    from redshank.rules.manual import manual
+    from redshank.rules import manual
 
     click.echo(manual(), nl=False)
 

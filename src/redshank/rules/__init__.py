@@ -7,18 +7,27 @@ its effects are wishes.
 
 from redshank.rules.diagnostics import Diagnostic, RuleErrors
 from redshank.rules.effects import collect, harshness
-from redshank.rules.load import DEFAULT_RULES, check, load_rules
+from redshank.rules.examples import run_examples
+from redshank.rules.handbook import manual
+from redshank.rules.loader import DEFAULT_RULES, Loaded, check, load, load_rules
 from redshank.rules.ruleset import Facts, Rule, RuleSet
+from redshank.rules.trial import Trial, effect_names
 
 __all__ = [
     "DEFAULT_RULES",
     "Diagnostic",
     "Facts",
+    "Loaded",
     "Rule",
     "RuleErrors",
     "RuleSet",
+    "Trial",
     "check",
     "collect",
+    "effect_names",
     "harshness",
+    "load",
     "load_rules",
+    "manual",
+    "run_examples",
 ]

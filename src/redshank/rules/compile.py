@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from redshank.core import Media
 from redshank.rules import library
-from redshank.rules.check import reckon
+from redshank.rules.checker import reckon
 from redshank.rules.outcome import Outlook
 from redshank.rules.schema import MAX_SKEW_HOURS
 from redshank.rules.tree import (

@@ -22,7 +22,7 @@ from redshank.rules.schema import BY_CLASS
 from redshank.rules.source import Source, span_of
 
 if TYPE_CHECKING:
-    from redshank.rules.load import LoadedRule
+    from redshank.rules.loader import LoadedRule
 
 AT = datetime(2026, 7, 1, 12, tzinfo=UTC)
 """When examples happen, unless they say otherwise."""

@@ -18,7 +18,7 @@ import msgspec
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from redshank.core import Effect, RequestAction
-from redshank.rules.check import Scope, asks_for_passing, check_expression
+from redshank.rules.checker import Scope, asks_for_passing, check_expression
 from redshank.rules.diagnostics import Diagnostic, RuleErrors, nearest
 from redshank.rules.effects import fits, read_effects, read_mapping
 from redshank.rules.examples import Example, read_examples
