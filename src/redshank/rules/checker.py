@@ -885,7 +885,10 @@ def _syntax(message: str, text: str, at: int) -> tuple[str, str]:
     if "Maybe you meant '=='" in message or text[at : at + 1] == "=":
         return "expected a comparison", "To compare, write == with two signs."
     if message.startswith("unterminated string"):
-        return "a text without its closing quote", ""
+        return (
+            "a text without its closing quote",
+            "To YAML, ` #` begins a comment: put a condition that has one below `when: |`.",
+        )
     if "was never closed" in message or "unmatched" in message or "does not match" in message:
         return message.replace("parenthesis", "bracket"), ""
     for sign in ("&&", "||", "!"):

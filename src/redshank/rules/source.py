@@ -6,6 +6,7 @@ back. Aliases are refused (names do their work, and a few nested ones unfold wit
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,10 @@ MAX_FILE = 4 * 1024 * 1024
 """Characters; a larger file is no longer something that a person wrote."""
 
 MAX_NESTING = 50
+_YAML_IN_CONDITION = re.compile(r"""^[\s-]*\w+: *(["'].*["'].*\S|[^"'|>].*: )""")
+_CONDITION_HINT = (
+    "To YAML, quotes at its beginning, `: ` and ` #` in a condition mean something else: put it below `when: |`."
+)
 
 _Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -141,7 +146,9 @@ def compose(source: Source) -> MappingNode | None:
         mark = error.problem_mark or error.context_mark
         index = min(mark.index if mark else 0, len(text) - 1)
         reason = error.problem or error.context or "not valid YAML"
-        source.error(f"not valid YAML: {reason}", index, index + 1, error.note or "")
+        line = source.lines[source.line_of(index) - 1]
+        hint = _CONDITION_HINT if _YAML_IN_CONDITION.search(line[:500]) else error.note or ""
+        source.error(f"not valid YAML: {reason}", index, index + 1, hint)
         return None
     except yaml.YAMLError as error:
         position = getattr(error, "position", 0)
