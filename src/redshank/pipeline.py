@@ -49,7 +49,7 @@ from redshank.core import (
 )
 from redshank.enforcement import services as enforcement
 from redshank.intake import services as intake
-from redshank.media import FetchError, Hasher, MediaError, MediaHashes, fetch
+from redshank.media import FetchError, Hasher, MediaError, MediaHashes, VideoHashes, fetch
 from redshank.rules import Facts, RuleSet, load_rules
 
 log = structlog.get_logger(__name__)
@@ -57,6 +57,8 @@ log = structlog.get_logger(__name__)
 MEDIA_TRIES = 6
 """Tries to fetch an event's media before it is walked without them; with the waits below, over about an hour."""
 MEDIA_WAITS = tuple(timedelta(minutes=minutes) for minutes in (0.5, 2, 5, 15, 40))
+WALK_TRIES = 10
+"""Tries after which an event whose walk itself breaks is set aside as failed; a person can let it try again."""
 RULES_CHECKED_EVERY = 1.0
 """Seconds after which a changed rule file is noticed."""
 
@@ -448,7 +450,11 @@ def walk_waiting(*, now: datetime, limit: int, hasher: Hasher) -> int:
                 outcome = _walk_one(waiting, now=now, hasher=hasher)
             except Exception as error:
                 log.exception("event.walk_failed", attempts=waiting.attempts)
-                archive.put_back(waiting, due_at=now + MEDIA_WAITS[-1], error=f"{type(error).__name__}: {error}")
+                reason = f"{type(error).__name__}: {error}"
+                if waiting.attempts < WALK_TRIES:
+                    archive.put_back(waiting, due_at=now + MEDIA_WAITS[-1], error=reason)
+                else:
+                    archive.give_up(waiting, error=reason)
             counters.count_walk(time.monotonic() - began, outcome=outcome)
     return len(records)
 
@@ -479,6 +485,15 @@ def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> str:
             return "lost_race"
         if sizes:
             archive.note_blobs(sizes, now=now)
+        for media_id, found in hashes.items():
+            seconds = found.seconds if isinstance(found, VideoHashes) else None
+            archive.note_media(
+                blobs[media_id],
+                kind="image" if seconds is None else "video",
+                width=found.width,
+                height=found.height,
+                seconds=seconds,
+            )
         account = getattr(event, "account", None)
         labels = archive.labels_of([(event.network, account.id)]) if account else {}
         verdict = Walker(now).walk(event, hashes, labels, errors)

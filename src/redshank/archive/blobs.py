@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -69,6 +70,11 @@ class BlobStore:
             raise BadInput("not a SHA-256", where=sha256[:80])
         return self.root / sha256[:2] / sha256[2:4] / sha256
 
+    def derived(self, sha256: str) -> Path:
+        """The folder for what is made of the bytes of `sha256`, such as previews. It goes when they go."""
+        return self.path(sha256).with_name(sha256 + ".derived")
+
     def delete(self, sha256: str) -> None:
-        """Delete the bytes of `sha256`; nothing happens where they are not there."""
+        """Delete the bytes of `sha256` and what was made of them; nothing happens where they are not there."""
         self.path(sha256).unlink(missing_ok=True)
+        shutil.rmtree(self.derived(sha256), ignore_errors=True)

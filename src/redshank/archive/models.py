@@ -77,5 +77,8 @@ class Blob(models.Model):
     sha256 = models.CharField(max_length=64, primary_key=True)
     size = models.BigIntegerField()
     kind = models.CharField(max_length=8, blank=True, help_text="image or video, as decoded.")
+    width = models.PositiveIntegerField(null=True, blank=True, help_text="In pixels, as shown.")
+    height = models.PositiveIntegerField(null=True, blank=True)
+    seconds = models.FloatField(null=True, blank=True, help_text="A video's length.")
     kept_for = models.CharField(max_length=16, blank=True, help_text="case or evidence; empty: only until its walk.")
     stored_at = models.DateTimeField()

@@ -20,6 +20,7 @@ from django.db.models import F, Q
 
 from redshank.archive.blobs import BlobStore
 from redshank.archive.models import AccountRecord, Blob, EventRecord
+from redshank.audit.services import Step, record
 from redshank.core import (
     AccountDeleted,
     AccountRestored,
@@ -28,6 +29,7 @@ from redshank.core import (
     Subject,
     Verdict,
     encode_event,
+    event_key,
     subject_of,
 )
 
@@ -116,9 +118,9 @@ def save_verdicts(verdicts: Mapping[tuple[str, str], Verdict]) -> None:
         )
 
 
-def verdict_of(record: EventRecord) -> Verdict:
+def verdict_of(seen: EventRecord) -> Verdict:
     """The verdict on an event; an empty one where nothing was seen."""
-    return _verdict_decoder.decode(record.verdict) if record.verdict else Verdict()
+    return _verdict_decoder.decode(seen.verdict) if seen.verdict else Verdict()
 
 
 _TOLD = ("handle", "display_name", "bio", "url", "created_at", "followers", "following", "posts")
@@ -213,11 +215,11 @@ def add_labels(wanted: Mapping[tuple[str, str], set[str]]) -> dict[tuple[str, st
     """Put labels of ours on accounts; give those that are new. Runs in the caller's transaction."""
     fresh: dict[tuple[str, str], set[str]] = {}
     for (network, account_id), labels in sorted(wanted.items()):
-        record = AccountRecord.objects.select_for_update().get(network=network, account_id=account_id)
-        new = labels - set(record.labels)
+        account = AccountRecord.objects.select_for_update().get(network=network, account_id=account_id)
+        new = labels - set(account.labels)
         if new:
-            record.labels = sorted({*record.labels, *new})
-            record.save(update_fields=["labels"])
+            account.labels = sorted({*account.labels, *new})
+            account.save(update_fields=["labels"])
             fresh[network, account_id] = new
     return fresh
 
@@ -268,6 +270,16 @@ def note_blobs(sha256s: Mapping[str, int], *, now: datetime) -> None:
     )
 
 
+def note_media(sha256: str, *, kind: str, width: int, height: int, seconds: float | None) -> None:
+    """Note what the bytes of `sha256` are, once they were decoded: image or video, pixels as shown, length."""
+    Blob.objects.filter(sha256=sha256).update(kind=kind, width=width, height=height, seconds=seconds)
+
+
+def media_facts(sha256: str) -> Blob | None:
+    """What is known of kept bytes that were decoded; None where they are not kept, or not decoded yet."""
+    return Blob.objects.filter(sha256=sha256).exclude(kind="").first()
+
+
 def keep_blobs(sha256s: Iterable[str], reason: str) -> None:
     """Keep these bytes beyond the usual time: `reason` is case or evidence, evidence being the stronger."""
     weaker = Q(kept_for="") if reason == "case" else ~Q(kept_for="evidence")
@@ -305,23 +317,44 @@ def claim_waiting(*, now: datetime, limit: int) -> list[EventRecord]:
     with transaction.atomic():
         due = EventRecord.objects.select_for_update(skip_locked=True) if _skips_locked() else EventRecord.objects
         records = list(due.filter(state=EventRecord.State.WAITING, due_at__lte=now).order_by("due_at", "id")[:limit])
-        EventRecord.objects.filter(pk__in=[record.pk for record in records]).update(
+        EventRecord.objects.filter(pk__in=[waiting.pk for waiting in records]).update(
             due_at=now + LEASE, attempts=F("attempts") + 1
         )
-    for record in records:
-        record.attempts += 1
+    for waiting in records:
+        waiting.attempts += 1
     return records
 
 
-def put_back(record: EventRecord, *, due_at: datetime, error: str) -> None:
+def retry(pk: int, *, by: str, now: datetime) -> bool:
+    """Let an event that waits or failed be taken up at once, its tries counted anew; False where it was walked."""
+    with transaction.atomic():
+        found = EventRecord.objects.select_for_update().filter(pk=pk).exclude(state=EventRecord.State.WALKED).first()
+        if found is None:
+            return False
+        found.state, found.due_at, found.attempts = EventRecord.State.WAITING.value, now, 0
+        found.save(update_fields=["state", "due_at", "attempts"])
+        record(
+            [Step(actor=by, step="event.retried", object=f"event:{event_key(found.network, found.event_id)}")], now=now
+        )
+    return True
+
+
+def put_back(waiting: EventRecord, *, due_at: datetime, error: str) -> None:
     """Let a waiting event wait on until `due_at`, because of `error`."""
-    EventRecord.objects.filter(pk=record.pk, state=EventRecord.State.WAITING).update(due_at=due_at, error=error)
+    EventRecord.objects.filter(pk=waiting.pk, state=EventRecord.State.WAITING).update(due_at=due_at, error=error)
 
 
-def settle_waiting(record: EventRecord, blobs: Mapping[str, str], *, error: str) -> bool:
+def give_up(waiting: EventRecord, *, error: str) -> None:
+    """Set a waiting event aside as failed, because of `error`, until a person lets it try again."""
+    EventRecord.objects.filter(pk=waiting.pk, state=EventRecord.State.WAITING).update(
+        state=EventRecord.State.FAILED, due_at=None, error=error
+    )
+
+
+def settle_waiting(waiting: EventRecord, blobs: Mapping[str, str], *, error: str) -> bool:
     """Mark a waiting event as walked; False where another worker was first. In the caller's transaction."""
     return bool(
-        EventRecord.objects.filter(pk=record.pk, state=EventRecord.State.WAITING).update(
+        EventRecord.objects.filter(pk=waiting.pk, state=EventRecord.State.WAITING).update(
             state=EventRecord.State.WALKED, due_at=None, blobs=json.dumps(dict(blobs)) if blobs else "", error=error
         )
     )

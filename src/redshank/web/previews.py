@@ -15,7 +15,7 @@ import msgspec
 from django.conf import settings
 from PIL import Image
 
-from redshank.archive.services import blob_store
+from redshank.archive import services as archive
 from redshank.core.errors import BadInput
 from redshank.media import Hasher, VideoHashes
 
@@ -39,13 +39,13 @@ class Facts(msgspec.Struct, frozen=True):
 
 def facts(sha256: str) -> Facts:
     """Width, height and length of a kept media item, as it is shown. Raises MediaError, BadInput where it is not there."""
-    place = _place(sha256, "facts.json")
-    if place.exists():
-        return msgspec.json.decode(place.read_bytes(), type=Facts)
-    hashes = _with_hasher().hash(_bytes_of(sha256))
-    found = Facts(hashes.width, hashes.height, hashes.seconds if isinstance(hashes, VideoHashes) else 0)
-    _keep(place, msgspec.json.encode(found))
-    return found
+    if known := archive.media_facts(sha256):
+        return Facts(known.width or 0, known.height or 0, known.seconds or 0)
+    hashes = _with_hasher().hash(_bytes_of(sha256))  # kept before its walk, as where the worker is behind
+    seconds = hashes.seconds if isinstance(hashes, VideoHashes) else None
+    kind = "image" if seconds is None else "video"
+    archive.note_media(sha256, kind=kind, width=hashes.width, height=hashes.height, seconds=seconds)
+    return Facts(hashes.width, hashes.height, seconds or 0)
 
 
 def preview(sha256: str, second: float | None, *, veiled: bool) -> bytes:
@@ -84,12 +84,11 @@ def _veil(clear: bytes) -> bytes:
 
 
 def _place(sha256: str, name: str) -> Path:
-    blob_store().path(sha256)  # refuses what is no SHA-256
-    return Path(settings.DATA_DIR) / "previews" / sha256[:2] / sha256 / name
+    return archive.blob_store().derived(sha256) / name
 
 
 def _bytes_of(sha256: str) -> Path:
-    path = blob_store().path(sha256)
+    path = archive.blob_store().path(sha256)
     if not path.exists():
         raise BadInput("these bytes are not kept any more", where=sha256[:12])
     return path

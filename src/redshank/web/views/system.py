@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Count, Min, Q, Sum
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -15,10 +15,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
+from redshank.archive import services as archive
 from redshank.archive.models import Blob, EventRecord
 from redshank.audit.models import Entry
-from redshank.audit.services import Step, record
-from redshank.core import Problem, event_key
+from redshank.core import Problem
 from redshank.enforcement import services as enforcement
 from redshank.enforcement.models import Action
 from redshank.web import reading
@@ -73,14 +73,7 @@ def resend(request: Asked, action_id: str) -> HttpResponse:
 @needs("outbox.resend")
 def retry(request: Asked, event: int) -> HttpResponse:
     """Let a worker take up an event again whose media could not be read."""
-    now = timezone.now()
-    with transaction.atomic():
-        found = EventRecord.objects.select_for_update().filter(pk=event).exclude(state=EventRecord.State.WALKED).first()
-        if found:
-            found.state, found.due_at, found.attempts = EventRecord.State.WAITING.value, now, 0
-            found.save(update_fields=["state", "due_at", "attempts"])
-            key = event_key(found.network, found.event_id)
-            record([Step(actor=f"user:{request.user.username}", step="event.retried", object=f"event:{key}")], now=now)
+    found = archive.retry(event, by=f"user:{request.user.username}", now=timezone.now())
     if found:
         messages.success(request, _("The event waits for a worker again."))
     else:
