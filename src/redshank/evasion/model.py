@@ -1,0 +1,269 @@
+"""From what agrees to how sure: an additive score in bits, calibrated, explained, and cut into two bands.
+
+The one idea: every piece of evidence adds or takes away bits (log2 of odds), and a person can add them up. The bits are
+fitted on look-alikes that the same search brought up, never on random pairs, with a ridge that damps what depends on each
+other; where two pieces only mean something together (whom one follows, and whether the rest fits), they share a term.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from redshank.core import Problem
+from redshank.evasion import kernels
+from redshank.evasion.index import Pairs
+
+FORMAT = 1
+STRONG = frozenset({"follows", "contacts", "links", "words", "declared"})
+"""Kinds that tell a person. Names, avatars, devices, addresses, mail, phone, hours, language never suffice alone: others
+share them, or can copy them."""
+COPIED = frozenset({"name", "avatar", "language", "time", "likeness"})
+"""Kinds that anybody who sees a profile can copy, or that say nothing about who somebody is: nothing follows from them."""
+SUPPORT_BITS = 1.0
+"""A kind of evidence counts as such from so many bits on."""
+
+Band = Literal["", "possible", "likely"]
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """One kind of evidence: how many bits it adds (or takes away), and what was seen."""
+
+    kind: str
+    bits: float
+    detail: str = ""
+
+
+class Tie(msgspec.Struct, frozen=True, kw_only=True):
+    """How probable it is that a new account and a suspended one have one owner, and why.
+
+    The reasons' bits add up to log2 of the odds of `probability`; `band` is empty below *possible*.
+    """
+
+    number: int
+    probability: float
+    band: Band
+    reasons: tuple[Reason, ...]
+
+
+class Term(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One or two features, cut at `edges` into bins, and the bits of each bin (of two: the second's bins within the first's).
+
+    A value at an edge belongs to the bin above. Where a feature is unknown, the term is 0. `rises` says that the bits may
+    never fall as the feature grows; -1 that they may never rise.
+    """
+
+    kind: str
+    features: tuple[str, ...]
+    edges: tuple[tuple[float, ...], ...]
+    bits: tuple[float, ...] = ()
+    rises: int = 0
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person must know before trusting a model: from which data, when, how good, and on whom it errs."""
+
+    data: str
+    date: str
+    suspended: int
+    new: int
+    returned: int
+    rate: float
+    metrics: dict[str, float] = {}
+    false_ties: dict[str, float] = {}
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole scorer: one JSON file.
+
+    `calibration` are points (raw bits, bits) between which straight lines run; `likely` and `possible` are
+    probabilities from which a tie is called so; `card.rate` is the share of returned accounts among those it was fitted on.
+    """
+
+    format: int = FORMAT
+    prior_bits: float
+    terms: tuple[Term, ...]
+    calibration: tuple[tuple[float, float], ...]
+    possible: float
+    likely: float
+    card: Card
+
+
+def save_model(model: Model, path: Path) -> None:
+    """Write `model` to `path` as JSON, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(model), indent=1) + b"\n")
+    part.replace(path)
+
+
+def load_model(path: Path) -> Model:
+    """The model at `path`. Raises `Problem` saying what is wrong with the file."""
+    try:
+        model = msgspec.json.decode(path.read_bytes(), type=Model)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(f"is no model: {error}", where=str(path), hint="Make one: redshank evasion fit.") from None
+    if model.format != FORMAT:
+        raise Problem(f"is a model of format {model.format}, this program reads {FORMAT}", where=str(path))
+    for term in model.terms:
+        if any(name not in kernels.FEATURES for name in term.features) or len(term.features) not in {1, 2}:
+            raise Problem(
+                f"has a term of {', '.join(term.features)}, which this program does not measure", where=str(path)
+            )
+        if len(term.edges) != len(term.features) or len(term.bits) != math.prod(len(e) + 1 for e in term.edges):
+            raise Problem(f"the term of {', '.join(term.features)} has too few or too many bits", where=str(path))
+        if any(list(edges) != sorted(set(edges)) for edges in term.edges):
+            raise Problem(f"the edges of {', '.join(term.features)} do not rise", where=str(path))
+    points = model.calibration
+    if len(points) < 2 or any(b[0] <= a[0] or b[1] < a[1] for a, b in itertools.pairwise(points)):
+        raise Problem("its calibration does not rise", where=str(path))
+    return model
+
+
+class Scorer:
+    """A model made ready: scores the pairs of one search in some microseconds. Threads may share it.
+
+    `rate` is the share of returned accounts among those to be scored, None for the rate that the model was fitted at.
+    """
+
+    def __init__(self, model: Model, *, rate: float | None = None) -> None:
+        self.model = model
+        self._layout = layout_of(model.terms)
+        self._bits = np.array([value for term in model.terms for value in term.bits], np.float64)
+        self._x = np.array([point[0] for point in model.calibration])
+        self._y = np.array([point[1] for point in model.calibration])
+        self._kinds = tuple(dict.fromkeys(term.kind for term in model.terms))
+        self._of_kind = np.zeros((len(model.terms), len(self._kinds)))
+        for at, term in enumerate(model.terms):
+            self._of_kind[at, self._kinds.index(term.kind)] = 1
+        fitted = model.card.rate
+        self._shift = 0.0 if rate is None else math.log2(rate / (1 - rate)) - math.log2(fitted / (1 - fitted))
+
+    def _scored(self, features: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        parts = kernels.term_bits(features, *self._layout, self._bits)
+        raw = self.model.prior_bits + parts.sum(axis=1)
+        return parts, self._calibrated(raw)
+
+    def calibrated(self, raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Probabilities of raw bits."""
+        return np.asarray(1 / (1 + np.exp2(-self._calibrated(raw))))
+
+    def _calibrated(self, raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Bits after calibration; outside of the points at a third of the slope, so that order is kept."""
+        inside = np.interp(raw, self._x, self._y)
+        over, under = np.maximum(raw - self._x[-1], 0), np.maximum(self._x[0] - raw, 0)
+        return np.asarray(inside + (over - under) / 3 + self._shift)
+
+    def probabilities(self, pairs: Pairs) -> npt.NDArray[np.float64]:
+        """How probable each pair is, float64 (m,)."""
+        return np.asarray(1 / (1 + np.exp2(-self._scored(pairs.features)[1])))
+
+    def ties(self, pairs: Pairs, *, least: float = 0.0) -> tuple[Tie, ...]:
+        """The pairs of at least that probability, the surest first, each with its reasons."""
+        if not len(pairs.ids):
+            return ()
+        parts, bits = self._scored(pairs.features)
+        by_kind = parts @ self._of_kind
+        chances = 1 / (1 + np.exp2(-bits))
+        out = []
+        for at in np.argsort(-bits, kind="stable"):
+            if chances[at] < least:
+                break
+            known = {kind: float(by_kind[at, place]) for place, kind in enumerate(self._kinds)}
+            reasons = [
+                Reason(kind, value, _detail(kind, pairs.features[at]))
+                for kind, value in sorted(known.items(), key=lambda item: -abs(item[1]))
+                if value
+            ]
+            reasons.append(Reason("before any evidence", self.model.prior_bits + self._shift))
+            reasons.append(Reason("calibration", float(bits[at]) - math.fsum(reason.bits for reason in reasons)))
+            out.append(
+                Tie(
+                    number=int(pairs.ids[at]),
+                    probability=float(chances[at]),
+                    band=self._band(float(chances[at]), known),
+                    reasons=tuple(reasons),
+                )
+            )
+        return tuple(out)
+
+    def _band(self, chance: float, bits: dict[str, float]) -> Band:
+        """*likely* needs two kinds of evidence, a strong one among them; *possible* needs one that cannot be copied."""
+        support = {kind for kind, value in bits.items() if value >= SUPPORT_BITS}
+        if chance < self.model.possible or not support - COPIED:
+            return ""
+        return (
+            "likely"
+            if chance >= self.model.likely and support & STRONG and len(support - {"time", "likeness"}) > 1
+            else "possible"
+        )
+
+
+def layout_of(terms: tuple[Term, ...]) -> tuple[Any, ...]:
+    """The terms as arrays for `kernels.term_bits`: features int64 (t, 2), edges float32 (t, 2, e), their numbers, offsets."""
+    widest = max((len(edges) for term in terms for edges in term.edges), default=1)
+    which = np.full((len(terms), 2), -1, np.int64)
+    edges = np.full((len(terms), 2, widest), np.inf, np.float32)
+    many = np.zeros((len(terms), 2), np.int64)
+    offsets = np.zeros(len(terms) + 1, np.int64)
+    for at, term in enumerate(terms):
+        size = 1
+        for side, (name, cuts) in enumerate(zip(term.features, term.edges, strict=True)):
+            which[at, side] = kernels.FEATURES.index(name)
+            edges[at, side, : len(cuts)] = cuts
+            many[at, side] = len(cuts)
+            size *= len(cuts) + 1
+        offsets[at + 1] = offsets[at] + size
+    return which, edges, many, offsets
+
+
+def _detail(kind: str, x: npt.NDArray[np.float32]) -> str:
+    """What was seen, in words."""
+    seen = dict(zip(kernels.FEATURES, x.tolist(), strict=True))
+    known = {name: value for name, value in seen.items() if not math.isnan(value)}
+    words: list[str] = []
+
+    def say(name: str, text: str) -> None:
+        if name in known:
+            words.append(text.format(known[name]))
+
+    match kind:
+        case "follows":
+            say("follows_rare", "{:.0f} rarely followed accounts in common")
+            say("follows", "{:+.0f} bits against chance in their circle")
+            if "circle" in known:
+                words.append(f"of the rest, {known['circle']:.0%} fits the circle")
+        case "name":
+            say("handle", "handles alike to {:.0%}")
+            say("display_name", "names alike to {:.0%}")
+            say("name_parts", "{:+.0f} bits in words of the name")
+            say("successor", "number at the end differs by {:+.0f}")
+        case "avatar":
+            say("avatar", "pictures differ in {:.0f} of 256 bits")
+            if known.get("avatar_common", 99) < 10:
+                words.append("a common picture")
+        case "hours":
+            say("hours", "{:+.1f} bits against the circle's usual hours")
+        case "time":
+            say("gap", "made {:.1f} days after the suspension")
+        case "words":
+            say("words", "{:+.0f} bits in words of the bio")
+        case "links" | "declared" | "device" | "address" | "mail" | "phone":
+            if kind in known:
+                words.append("the same" if known[kind] > 0 else "nothing in common")
+        case "contacts":
+            say("followers", "{:+.0f} bits in followers")
+            say("mentions", "{:+.0f} bits in mentions")
+        case "language":
+            if "language" in known:
+                words.append("the same" if known["language"] else "another")
+        case "likeness":
+            say("lead", "{:.0f} bits ahead of other look-alikes")
+        case _:
+            pass
+    return "; ".join(words)
