@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import struct
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -149,13 +150,21 @@ def fold() -> int:
             os.close(_set_aside(past))
             total = MmapedDict(str(past))  # type: ignore[no-untyped-call]
             for path in ended:
-                for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path)):  # type: ignore[no-untyped-call]
+                for key, value in _read(path):
                     before, _ = total.read_value(key)  # type: ignore[no-untyped-call]
                     total.write_value(key, before + value, 0.0)  # type: ignore[no-untyped-call]
                 path.unlink()
                 gone += 1
             total.close()  # type: ignore[no-untyped-call]
     return gone
+
+
+def _read(path: Path) -> list[tuple[str, float]]:
+    try:
+        rows = MmapedDict.read_all_values_from_file(str(path))  # type: ignore[no-untyped-call]
+        return [(key, value) for key, value, _, _ in rows]
+    except (struct.error, RuntimeError, UnicodeDecodeError):  # Cut off by a full disk: there was nothing in it yet.
+        return []
 
 
 def _has_ended(path: Path) -> bool:
@@ -195,5 +204,7 @@ def _set_aside(path: Path) -> int:
             os.posix_fallocate(file, 0, ROOM)
     except OSError:
         os.close(file)
+        if not path.stat().st_size:
+            path.unlink()
         raise
     return file

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import click
 
 from redshank.cli._django import with_store
@@ -30,15 +28,11 @@ def command(as_json: bool) -> None:
             click.echo(msgspec.json.encode(check).decode())
             continue
         mark, color = _MARKS[check.state]
-        click.echo(f"{click.style(f'{mark:<5}', fg=color)} {check.name:<11} {_wrapped(check.says)}")
+        click.echo(f"{click.style(f'{mark:<5}', fg=color)} {check.name:<11} {check.says}")
         if check.todo:
-            click.echo(f"{'':<17} → {_wrapped(check.todo, 2)}")
+            click.echo(f"{'':<17} → {check.todo}")
     if not as_json:
         failed, warned = counts["fail"], counts["warn"]
         click.echo(f"\n{counts['ok']} ok, {warned} to look at, {failed} failed.")
     if counts["fail"]:
         raise SystemExit(1)
-
-
-def _wrapped(text: str, more: int = 0) -> str:
-    return textwrap.fill(text, 100, subsequent_indent=" " * (18 + more), break_long_words=False, break_on_hyphens=False)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
+import socket
 import threading
+import time
 from typing import Any
 
 import click
@@ -45,6 +48,7 @@ def command(host: str | None, port: int | None, workers: int | None) -> None:
     counters.fold()
     ours = settings.REDSHANK
     multiprocessing.set_start_method("spawn", force=True)  # A fork would share the store's connection and the locks.
+    _await_port(host or ours.host, port or ours.port)
     server = Server(
         "redshank.web.wsgi:application",
         address=host or ours.host,
@@ -60,14 +64,7 @@ def command(host: str | None, port: int | None, workers: int | None) -> None:
         log_dictconfig=logs.dict_config(ours.log_format, ours.log_level),
     )
     click.echo(f"Redshank is at http://{_bracketed(host or ours.host)}:{port or ours.port}/", err=True)
-    try:
-        server.serve(target_loader=load)
-    except RuntimeError as error:
-        if "Address already in use" not in str(error):
-            raise
-        raise Problem(
-            "something else listens there already", where=f"port {server.bind_port}", hint="Choose another with --port."
-        ) from None
+    server.serve(target_loader=load)
 
 
 def load(target: str) -> Any:
@@ -78,6 +75,29 @@ def load(target: str) -> Any:
     from redshank.web.wsgi import application
 
     return application
+
+
+def _await_port(host: str, port: int) -> None:
+    """Wait a moment for the port to be free: a server that was just killed may hold it still.
+
+    granian shares its port with others who do the same, so that two servers of different data would answer by turns.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    for seconds in (0.2, 0.5, 1, 2, None):
+        with socket.socket(family, kind, protocol) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                one.bind(address)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise Problem(f"cannot listen there: {error.strerror}", where=f"{host} port {port}") from None
+            else:
+                return
+        if seconds is None:
+            raise Problem(
+                "something else listens there already", where=f"port {port}", hint="Choose another with --port."
+            )
+        time.sleep(seconds)
 
 
 def _follow(parent: Any) -> None:

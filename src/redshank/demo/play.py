@@ -388,6 +388,7 @@ def summarize(
         if record.type in ("post.created", "media.uploaded"):
             found.update((record.network, record.subject_id, finding.kind) for finding in verdict.findings)
 
+    line: tuple[str, str, bool]
     planted: Counter[tuple[str, str, bool]] = Counter()
     hits: Counter[tuple[str, str, bool]] = Counter()
     innocent_pictures = false_alarms = named = named_acted_on = 0
@@ -421,7 +422,7 @@ def summarize(
         Line(kind=kind, way=way, must=must, planted=number, found=hits[kind, way, must])
         for (kind, way, must), number in planted.items()
     ]
-    lines.sort(key=lambda line: (list(_WAYS).index(line.kind), _WAYS[line.kind].index(line.way)))
+    lines.sort(key=lambda one: (list(_WAYS).index(one.kind), _WAYS[one.kind].index(one.way)))
 
     done, done_twice, repeats, strange = _done_by(player.platforms.values())
     states = Counter(Action.objects.values_list("state", flat=True))
@@ -431,9 +432,9 @@ def summarize(
     if twice:
         faults.append(f"{twice} events were taken twice.")
     faults += [
-        f"{line.planted - line.found} of {line.planted} were missed that must be found: {line.kind}, {line.way}."
-        for line in lines
-        if line.must and line.found < line.planted
+        f"{one.planted - one.found} of {one.planted} were missed that must be found: {one.kind}, {one.way}."
+        for one in lines
+        if one.must and one.found < one.planted
     ]
     if false_alarms:
         faults.append(f"{false_alarms} innocent pictures matched something.")

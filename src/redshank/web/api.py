@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
+import structlog
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.utils import timezone
 from ninja import NinjaAPI, Schema
@@ -25,6 +27,8 @@ from redshank.archive.services import verdict_of
 from redshank.core import event_schema
 from redshank.intake.models import ApiKey
 from redshank.intake.services import key_of
+
+log = structlog.get_logger(__name__)
 
 MAX_EVENTS = 10_000
 """Events of one request."""
@@ -117,9 +121,29 @@ def _full(request: HttpRequest, error: Exception) -> HttpResponse:
     return response
 
 
+@api.exception_handler(OperationalError)
+def _store_away(request: HttpRequest, error: Exception) -> HttpResponse:
+    """The store took nothing: its disk is full (507), or it is away, locked or starting (503)."""
+    log.error("store.failed", problem=str(error).partition("\n")[0])
+    full = "full" in str(error) or "No space left" in str(error)
+    why = "The store's disk is full." if full else "The store does not take anything now."
+    detail = f"{why} Nothing of this request was taken; send it again later."
+    response = api.create_response(request, {"detail": detail}, status=507 if full else 503)
+    response["Retry-After"] = "60" if full else "5"
+    return response
+
+
 @api.post(
     "/events",
-    response={200: AnswersOut, 400: ProblemOut, 401: ProblemOut, 413: ProblemOut, 422: AnswersOut, 507: ProblemOut},
+    response={
+        200: AnswersOut,
+        400: ProblemOut,
+        401: ProblemOut,
+        413: ProblemOut,
+        422: AnswersOut,
+        503: ProblemOut,
+        507: ProblemOut,
+    },
     summary="Send events",
     operation_id="send_events",
     openapi_extra={
@@ -127,7 +151,9 @@ def _full(request: HttpRequest, error: Exception) -> HttpResponse:
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": {"anyOf": [_schema, {"type": "array", "items": _schema, "minItems": 1, "maxItems": MAX_EVENTS}]},
+                    "schema": {
+                        "anyOf": [_schema, {"type": "array", "items": _schema, "minItems": 1, "maxItems": MAX_EVENTS}]
+                    },
                     "example": _EXAMPLE,
                 },
                 "application/x-ndjson": {"schema": {"type": "string", "description": "One event a line."}},

@@ -159,8 +159,7 @@ def rules() -> Check:
     try:
         loaded = load_rules(path)
     except Problem as problem:
-        first, *rest = str(problem).splitlines() or [""]
-        return _fail(f"{first}{' …' if rest else ''}", f"Run `redshank rules check {path}` to see all.")
+        return _fail(" ".join(str(problem).splitlines()[:2]), f"Run `redshank rules check {path}` to see all.")
     modes: dict[str, int] = {}
     for rule in loaded.rules:
         modes[rule.mode] = modes.get(rule.mode, 0) + 1
