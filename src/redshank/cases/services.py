@@ -445,7 +445,7 @@ def rule_actions(case: Case) -> list[Action]:
         case_id=None, network=case.network, subject_kind=case.subject_kind, subject_id=case.subject_id
     )
     live = Action.objects.filter(here, asked_by__startswith="rule:", undone_by=None).exclude(verb="restore")
-    return list(live.exclude(state=Action.State.CANCELED).order_by("-requested_at", "-position", "verb"))
+    return list(live.exclude(state=Action.State.CANCELED).order_by("-requested_at", "-delivery__position", "verb"))
 
 
 def no_violation_sentence(case: Case) -> str:
@@ -502,7 +502,7 @@ def undo(decision_id: int, *, by: User, reason: str, now: datetime) -> Decision:
             undoes=decision,
             at=now,
         )
-        for action in Action.objects.filter(decision_id=decision.pk).order_by("-position", "-pk"):
+        for action in Action.objects.filter(decision_id=decision.pk).order_by("-delivery__position", "-pk"):
             enforcement.reverse(
                 action.pk,
                 reason=reason,

@@ -49,7 +49,6 @@ class Action(models.Model):
     undoes = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="undone_by")
     state = models.CharField(max_length=10, choices=State.choices, default=State.REQUESTED)
     state_reason = models.TextField(blank=True)
-    position = models.PositiveIntegerField(default=1, help_text="Its place among the actions on one subject.")
     requested_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)
@@ -58,7 +57,8 @@ class Action(models.Model):
         indexes = (
             models.Index(fields=("case_id",), name="action_case"),
             models.Index(fields=("network", "account_id"), name="action_account"),
-            models.Index(fields=("network", "subject_kind", "subject_id", "position"), name="action_subject"),
+            models.Index(fields=("network", "subject_kind", "subject_id"), name="action_subject"),
+            models.Index(fields=("network", "sent_at"), condition=Q(state="sent"), name="action_unconfirmed"),
         )
 
     def __str__(self) -> str:
@@ -75,6 +75,9 @@ class Delivery(models.Model):
         CANCELED = "canceled"
 
     action = models.OneToOneField(Action, on_delete=models.PROTECT, related_name="delivery", primary_key=True)
+    network = models.CharField(max_length=63)
+    subject = models.CharField(max_length=40, help_text="Stands for the action's network, subject kind and subject id.")
+    position = models.PositiveIntegerField(help_text="Its turn among the letters about one subject, from 1.")
     body = models.TextField(help_text="The exact JSON that is signed and sent, the same at every try.")
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
     attempts = models.PositiveIntegerField(default=0)
@@ -88,4 +91,8 @@ class Delivery(models.Model):
     give_up_at = models.DateTimeField()
 
     class Meta:
-        indexes = (models.Index(fields=("due_at",), condition=Q(state="pending"), name="delivery_due"),)
+        indexes = (
+            models.Index(fields=("network", "due_at"), condition=Q(state="pending"), name="delivery_due"),
+            models.Index(fields=("network",), condition=Q(state="dead"), name="delivery_dead"),
+            models.Index(fields=("subject", "position"), name="delivery_turn"),
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
@@ -160,12 +160,12 @@ def request_actions(
         if not message:
             template = Policy.objects.filter(slug=policy).values_list("message", flat=True).first() or ""
         connectors = {row.network: row for row in Connector.objects.all()}
-        positions = _last_positions({ask.subject for ask in new.values()})
+        positions = _last_positions({turn_of(ask.subject) for ask in new.values()})
         actions, deliveries, steps = [], [], []
         for id_, ask in new.items():
             subject = ask.subject
-            place = (subject.network, subject.kind, subject.id)
-            positions[place] = positions.get(place, 0) + 1
+            turn = turn_of(subject)
+            positions[turn] = positions.get(turn, 0) + 1
             why_not = _why_not(connectors.get(subject.network), subject.network, ask.verb)
             if not subject.id:
                 why_not = _("The platform never said which account this belongs to.")
@@ -187,7 +187,6 @@ def request_actions(
                 decision_id=decision_id,
                 evidence=list(evidence),
                 undoes_id=undoes,
-                position=positions[place],
                 requested_at=now,
             )
             body = letters.compose(
@@ -200,7 +199,15 @@ def request_actions(
                 undoes=undoes,
                 at=now,
             )
-            delivery = Delivery(action=action, body=body, due_at=now, give_up_at=now + _give_up())
+            delivery = Delivery(
+                action=action,
+                network=subject.network,
+                subject=turn,
+                position=positions[turn],
+                body=body,
+                due_at=now,
+                give_up_at=now + _give_up(),
+            )
             steps.append(_step("action.requested", action, asked_by, reason, undoes=undoes or "", verb=ask.verb))
             if why_not:
                 action.state = states.after("requested", "fail")
@@ -228,13 +235,14 @@ def _action_id(key: str, ask: Ask) -> str:
     return stable_id("act", key, *parts)
 
 
-def _last_positions(subjects: Iterable[Subject]) -> dict[tuple[str, str, str], int]:
-    found: dict[tuple[str, str, str], int] = {}
-    for subject in subjects:
-        place = {"network": subject.network, "subject_kind": subject.kind, "subject_id": subject.id}
-        last = Action.objects.filter(**place).aggregate(last=Max("position"))["last"]
-        found[subject.network, subject.kind, subject.id] = last or 0
-    return found
+def turn_of(subject: Subject) -> str:
+    """What letters about one subject have in common: they leave one after another."""
+    return stable_id("sub", subject.network, subject.kind, subject.id)
+
+
+def _last_positions(turns: Collection[str]) -> dict[str, int]:
+    last = Delivery.objects.filter(subject__in=list(turns)).values("subject").annotate(last=Max("position"))
+    return {row["subject"]: row["last"] for row in last}
 
 
 def _give_up() -> timedelta:
@@ -352,7 +360,7 @@ def _update_account(action: Action, *, now: datetime) -> None:
         subject_id=action.subject_id,
         state=Action.State.CONFIRMED,
         verb__in=("suspend", "restrict", "restore"),
-    ).order_by("position", "pk")
+    ).order_by("delivery__position", "pk")
     state = states.standing(states.Done(one.pk, one.verb, one.undoes_id or "") for one in done)
     archive.set_account_state(action.network, action.subject_id, state, now=now)
 
@@ -456,9 +464,9 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 def networks_due(now: datetime) -> list[str]:
     """The networks for which something could be sent at `now`, those that wait longest first."""
     due = Delivery.objects.filter(_free(now), state=Delivery.State.PENDING, due_at__lte=now)
-    rows = due.values("action__network").annotate(first=Min("due_at")).order_by("first", "action__network")
+    rows = due.values("network").annotate(first=Min("due_at")).order_by("first", "network")
     open_ = set(Connector.objects.filter(paused_at=None).values_list("network", flat=True))
-    return [row["action__network"] for row in rows if row["action__network"] in open_]
+    return [row["network"] for row in rows if row["network"] in open_]
 
 
 def _free(now: datetime) -> Q:
@@ -476,18 +484,14 @@ def claim_letters(network: str, *, now: datetime, limit: int) -> list[Letter]:
         if connector is None:
             return []
         earlier = Delivery.objects.filter(
-            Q(action__position__lt=OuterRef("action__position"))
-            | Q(action__position=OuterRef("action__position"), pk__lt=OuterRef("pk")),
+            Q(position__lt=OuterRef("position")) | Q(position=OuterRef("position"), pk__lt=OuterRef("pk")),
             Q(state=Delivery.State.PENDING) | Q(leased_until__gt=now),
-            action__network=OuterRef("action__network"),
-            action__subject_kind=OuterRef("action__subject_kind"),
-            action__subject_id=OuterRef("action__subject_id"),
+            subject=OuterRef("subject"),
         )
         due = (
-            Delivery.objects.select_for_update(skip_locked=True, of=("self",))
-            .filter(_free(now), ~Exists(earlier), state=Delivery.State.PENDING, due_at__lte=now)
-            .filter(action__network=network)
-            .order_by("due_at", "action__position", "pk")
+            Delivery.objects.select_for_update(skip_locked=True)
+            .filter(_free(now), ~Exists(earlier), network=network, state=Delivery.State.PENDING, due_at__lte=now)
+            .order_by("due_at", "position", "pk")
         )
         rows = list(due[:limit])
         until = now + timedelta(seconds=settings.REDSHANK.outbox.timeout_seconds) + LEASE_MARGIN
@@ -559,6 +563,9 @@ def _plan(delivery: Delivery, outcome: answers.Outcome, *, now: datetime, chance
     delivery.due_at = now + timedelta(seconds=min(wait, left))  # The last try is made as the time runs out.
 
 
+_COUNT = Count("pk")
+
+
 class OutboxState(msgspec.Struct, frozen=True, kw_only=True):
     """How the outbox to one network stands: counts of letters, and since when the oldest of them waits."""
 
@@ -575,28 +582,28 @@ class OutboxState(msgspec.Struct, frozen=True, kw_only=True):
 def outbox_state(now: datetime) -> list[OutboxState]:
     """The outbox, network by network. `unconfirmed` were taken longer ago than outbox.confirm_hours, and not settled."""
     overdue = now - timedelta(hours=settings.REDSHANK.outbox.confirm_hours)
-    rows = Action.objects.values("network").annotate(
-        waiting=Count("pk", filter=Q(delivery__state=Delivery.State.PENDING)),
-        dead=Count("pk", filter=Q(delivery__state=Delivery.State.DEAD)),
-        unconfirmed=Count("pk", filter=Q(state=Action.State.SENT, sent_at__lt=overdue)),
-        oldest=Min("requested_at", filter=Q(delivery__state=Delivery.State.PENDING)),
-    )
-    counted = {row["network"]: row for row in rows}
+    pending = Delivery.objects.filter(state=Delivery.State.PENDING).values_list("network")
+    waiting = {
+        network: (number, oldest) for network, number, oldest in pending.annotate(_COUNT, Min("action__requested_at"))
+    }
+    dead = dict(Delivery.objects.filter(state=Delivery.State.DEAD).values_list("network").annotate(_COUNT))
+    sent = Action.objects.filter(state=Action.State.SENT, sent_at__lt=overdue).values_list("network").annotate(_COUNT)
+    unconfirmed = dict(sent)
     connectors = {row.network: row for row in Connector.objects.all()}
     out = []
-    for network in sorted({*counted, *connectors}):
-        row = cast("dict[str, Any]", counted.get(network, {}))
+    for network in sorted({*waiting, *dead, *unconfirmed, *connectors}):
         connector = connectors.get(network)
-        bad = Delivery.objects.filter(action__network=network, state=Delivery.State.PENDING).exclude(last_error="")
+        number, oldest = waiting.get(network, (0, None))
+        bad = Delivery.objects.filter(network=network, state=Delivery.State.PENDING).exclude(last_error="")
         out.append(
             OutboxState(
                 network=network,
                 name=connector.name if connector else network,
                 paused=bool(connector and connector.paused_at),
-                waiting=row.get("waiting", 0),
-                dead=row.get("dead", 0),
-                unconfirmed=row.get("unconfirmed", 0),
-                oldest=row.get("oldest"),
+                waiting=number,
+                dead=dead.get(network, 0),
+                unconfirmed=unconfirmed.get(network, 0),
+                oldest=oldest,
                 last_error=bad.order_by("-due_at").values_list("last_error", flat=True).first() or "",
             )
         )
