@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+_SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -23,7 +24,11 @@ def command() -> None:
     "--without", multiple=True, help="Leave a column out, such as device; give it once for each column to leave out."
 )
 @click.option("--date", help="Day of the data, for the card (default: today).")
-def fit(train_dir: Path, out: Path, without: tuple[str, ...], date: str | None) -> None:
+@click.option(
+    "--rate", type=_SHARE, default=0.02, show_default=True,
+    help="Share of returned accounts among new ones for which the bands are cut.",
+)  # fmt: skip
+def fit(train_dir: Path, out: Path, without: tuple[str, ...], date: str | None, rate: float) -> None:
     """Fit a model on TRAIN_DIR, which holds suspended.parquet (with the column owner), new.parquet and truth.csv."""
     from redshank.evasion.fitting import fit as fit_model
     from redshank.evasion.index import SuspensionIndex
@@ -34,7 +39,7 @@ def fit(train_dir: Path, out: Path, without: tuple[str, ...], date: str | None) 
     index = SuspensionIndex.build(read_accounts(train_dir / "suspended.parquet", without=without))
     new = read_accounts(train_dir / "new.parquet", without=without)
     day = date or datetime.now(UTC).date().isoformat()
-    model = fit_model(index, new, owners, truth, data=f"{train_dir.resolve().name}, {len(index):,} suspended", date=day)
+    model = fit_model(index, new, owners, truth, data=train_dir.resolve().name, date=day, stated_rate=rate)
     save_model(model, out)
     card = model.card
     click.echo(
@@ -51,7 +56,7 @@ def fit(train_dir: Path, out: Path, without: tuple[str, ...], date: str | None) 
 @click.option("--model", "model_path", type=_FILE, help="A model made by fit (default: the weights to start with).")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="CSV of ties.")
 @click.option("--least", default=1e-4, show_default=True, help="Ties less probable than this are left out.")
-@click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Share of returned accounts.")
+@click.option("--rate", type=_SHARE, help="Share of returned accounts among the new (default: as fitted).")
 @click.option("--without", multiple=True, help="Leave a column out, such as device.")
 def score(
     suspended: Path, new: Path, model_path: Path | None, out: Path, least: float, rate: float | None, without: tuple[str, ...]

@@ -174,12 +174,13 @@ def calibrate(scores: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> 
 
 def fit(
     index: SuspensionIndex, new: Encoded, owners: Mapping[int, int], truth: Mapping[int, tuple[str, int]], *,
-    data: str, date: str,
+    data: str, date: str, stated_rate: float = STATED_RATE,
 ) -> Model:  # fmt: skip
     """A model fitted on the accounts `new` against the suspended of `index`.
 
     `owners` gives the owner of each suspended account, `truth` what each new one is (a name for its group) and its owner,
-    -1 for nobody known. `data` and `date` go on the card. Raises `BadInput` where there is nothing to learn from.
+    -1 for nobody known. `data` and `date` go on the card. The
+    bands are cut for a world in which `stated_rate` of all new accounts are returned ones. Raises `BadInput` where there is nothing to learn from.
     """
     pool = gather_pool(index, new, owners, {number: owner for number, (_, owner) in truth.items()})
     ids = new.accounts.ids
@@ -200,15 +201,15 @@ def fit(
     draft = Model(
         prior_bits=prior, terms=terms, calibration=points, possible=1.0, likely=1.0,
         card=Card(
-            data=data, date=date, suspended=len(index), new=len(new), returned=int(returned.sum()), rate=round(rate, 6)
+            data=data, date=date, suspended=len(index), new=len(new), returned=int(returned.sum()), rate=round(rate, 6), stated_rate=stated_rate
         ),
     )  # fmt: skip
     chances = np.zeros(len(new))
     correct = np.zeros(len(new), np.bool_)
     chances[searches] = Scorer(draft).calibrated(best)
     correct[searches] = right
-    possible = threshold(chances, correct, returned, POSSIBLE_PRECISION, STATED_RATE)
-    likely = max(threshold(chances, correct, returned, LIKELY_PRECISION, STATED_RATE), possible)
+    possible = threshold(chances, correct, returned, POSSIBLE_PRECISION, stated_rate)
+    likely = max(threshold(chances, correct, returned, LIKELY_PRECISION, stated_rate), possible)
     metrics = {f"recall_fpr{fpr:g}": recall_at(chances, correct, returned, fpr) for fpr in (1e-2, 1e-3)}
     metrics["ece"] = calibration_error(chances, correct)
     groups = sorted({truth[int(number)][0] for number in ids[~returned] if int(number) in truth})
@@ -269,9 +270,9 @@ _START: dict[str, tuple[tuple[float, float], ...]] = {
     "links": ((-1, -0.3), (5, 0.7), (14, 2)),
     "declared": ((0, 0), (10, 6)),
     "words": ((-2, -0.7), (0, -0.2), (14, 1.5), (45, 4)),
-    "handle": ((0.2, -0.5), (0.5, 0), (0.8, 1), (1, 2)),
-    "display_name": ((0.2, -0.7), (0.5, 0), (0.8, 1), (1, 1.5)),
-    "avatar": ((5, 2), (20, 1.5), (45, 0.5), (100, -0.5)),
+    "handle": ((0.2, -0.5), (0.5, 0), (0.8, 0.5), (1, 1)),
+    "display_name": ((0.2, -0.5), (0.5, 0), (0.8, 0.5), (1, 1)),
+    "avatar": ((5, 1.2), (20, 1), (45, 0.4), (100, -0.3)),
     "hours": ((-20, -4), (-5, -2), (0, 0), (7, 1.5), (14, 2.5)),
     "gap": ((-1, -5), (-0.9, -5), (0, 2), (7, 2), (30, 0), (180, -2)),
     "language": ((0, -1.5), (1, 0.2)),
@@ -299,8 +300,8 @@ def default_model() -> Model:
             terms.append(msgspec.structs.replace(term, bits=bits))
     return Model(
         prior_bits=-7.0, terms=tuple(terms), calibration=((-20.0, -14.0), (0.0, -1.0), (20.0, 9.0)),
-        possible=0.6, likely=0.95,
+        possible=0.7, likely=0.95,
         card=Card(
-            data="none: weights to start with, set by judgment", date="", suspended=0, new=0, returned=0, rate=0.02
+            data="none: weights to start with, set by judgment", date="", suspended=0, new=0, returned=0, rate=0.02, stated_rate=0.02
         ),
     )  # fmt: skip

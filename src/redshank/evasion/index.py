@@ -36,6 +36,8 @@ FAN = 4
 """So many segments of like size are joined into one."""
 FLOOR_BITS = 8.0
 """Keys shared by more than one account in 2**8 do not help to find; above, each bit counts. Tuned on `train` alone."""
+FEW = 64
+"""Added to the number of accounts, so that in a very small index a key that all of them share still finds them."""
 KIND_WEIGHTS = np.array([1, 1, 1, 0.5, 1, 0.3, 0.4, 1, 0.6, 1, 1] + [0.4] * kernels.LOOKUPS, np.float64)
 """How far each kind of key is trusted to find candidates, in the order of `KINDS`, then avatar bands and handle."""
 
@@ -311,7 +313,7 @@ class SuspensionIndex:
                     frequencies,
                 )  # fmt: skip
             trust = np.concatenate([KIND_WEIGHTS[kinds], KIND_WEIGHTS[-kernels.LOOKUPS :]])
-            bits = np.log2(total / (frequencies + 0.5))
+            bits = np.log2((total + FEW) / (frequencies + 0.5))
             floor = min(FLOOR_BITS, 0.4 * float(np.log2(total + 1)))
             weights = (np.maximum(bits - floor, 0) * trust).astype(np.float32)
             order = np.argsort(frequencies, kind="stable")

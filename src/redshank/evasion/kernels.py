@@ -135,10 +135,27 @@ def lookup_keys(avatar: Any, handle: Any, out: Any) -> Any:
 
 
 @kernel
+def sort_by_key(pairs: Any, spare: Any, count: Any) -> Any:
+    """The first `count` pairs, uint64, by their upper half, those of one key in the order that they came; by radix."""
+    for shift in (32, 43, 54):
+        places = np.zeros(2049, np.int64)
+        for i in range(count):
+            places[((pairs[i] >> np.uint64(shift)) & np.uint64(2047)) + np.uint64(1)] += 1
+        for i in range(2048):
+            places[i + 1] += places[i]
+        for i in range(count):
+            digit = (pairs[i] >> np.uint64(shift)) & np.uint64(2047)
+            spare[places[digit]] = pairs[i]
+            places[digit] += 1
+        pairs, spare = spare, pairs
+    return pairs
+
+
+@kernel
 def build_postings(starts: Any, keys: Any, avatars: Any, handles: Any, cap: Any) -> Any:
     """Inverts accounts: vocabulary, where each key's accounts start, the accounts; and the keys of more than `cap`, counted.
 
-    One sixteenth of all keys at a time, so that the memory needed beside the result stays small.
+    Of many keys, one sixteenth at a time, so that the memory needed beside the result stays small.
     """
     n = len(starts) - 1
     total = len(keys) + n * LOOKUPS
@@ -152,19 +169,21 @@ def build_postings(starts: Any, keys: Any, avatars: Any, handles: Any, cap: Any)
     counted = np.empty(total // (cap + 1) + 1, np.uint32)
     terms = at = commons = 0
     pairs = np.empty(total // 8 + 1024, np.uint64)
-    for part in range(16):
+    parts = 16 if total > 1 << 22 else 1
+    for part in range(parts):
         filled = 0
         for i in range(n):
             for j in range(starts[i], starts[i + 1] + LOOKUPS):
                 key = np.int64(keys[j]) if j < starts[i + 1] else looked[i, j - starts[i + 1]]
-                if key >= 0 and key >> 28 == part:
+                if key >= 0 and (parts == 1 or key >> 28 == part):
                     if filled == len(pairs):
                         grown = np.empty(2 * filled, np.uint64)
                         grown[:filled] = pairs
                         pairs = grown
                     pairs[filled] = (np.uint64(key) << np.uint64(32)) | np.uint64(i)
                     filled += 1
-        some = np.sort(pairs[:filled])
+        spare = np.empty(filled, np.uint64)
+        some = sort_by_key(pairs, spare, filled)
         j = 0
         while j < filled:
             key = some[j] >> np.uint64(32)

@@ -24,8 +24,9 @@ FORMAT = 1
 STRONG = frozenset({"follows", "contacts", "links", "words", "declared"})
 """Kinds that tell a person. Names, avatars, devices, addresses, mail, phone, hours, language never suffice alone: others
 share them, or can copy them."""
-COPIED = frozenset({"name", "avatar", "language", "time", "likeness"})
-"""Kinds that anybody who sees a profile can copy, or that say nothing about who somebody is: nothing follows from them."""
+COPIED = frozenset({"name", "avatar", "words", "links", "language", "time", "likeness"})
+"""Kinds that anybody who sees a profile can copy, or that say nothing about who somebody is: nothing follows from them
+alone."""
 SUPPORT_BITS = 1.0
 """A kind of evidence counts as such from so many bits on."""
 
@@ -75,6 +76,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     new: int
     returned: int
     rate: float
+    stated_rate: float
     metrics: dict[str, float] = {}
     false_ties: dict[str, float] = {}
 
@@ -82,8 +84,10 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A whole scorer: one JSON file.
 
-    `calibration` are points (raw bits, bits) between which straight lines run; `likely` and `possible` are
-    probabilities from which a tie is called so; `card.rate` is the share of returned accounts among those it was fitted on.
+    `calibration` are points (raw bits, bits) between which straight lines run. `card.rate` is the share of returned
+    accounts among those that it was fitted on. `likely` and `possible` are the probabilities, at that rate, from which a tie
+    is called so; they were chosen so that the bands are as precise as promised where `card.stated_rate` of all new accounts
+    are returned ones.
     """
 
     format: int = FORMAT
@@ -128,7 +132,8 @@ def load_model(path: Path) -> Model:
 class Scorer:
     """A model made ready: scores the pairs of one search in some microseconds. Threads may share it.
 
-    `rate` is the share of returned accounts among those to be scored, None for the rate that the model was fitted at.
+    `rate` is the share of returned accounts among those to be scored, by which probabilities are shifted, None for the rate
+    that the model was fitted at. Bands do not depend on it.
     """
 
     def __init__(self, model: Model, *, rate: float | None = None) -> None:
@@ -182,14 +187,9 @@ class Scorer:
             ]
             reasons.append(Reason("before any evidence", self.model.prior_bits + self._shift))
             reasons.append(Reason("calibration", float(bits[at]) - math.fsum(reason.bits for reason in reasons)))
-            out.append(
-                Tie(
-                    number=int(pairs.ids[at]),
-                    probability=float(chances[at]),
-                    band=self._band(float(chances[at]), known),
-                    reasons=tuple(reasons),
-                )
-            )
+            band = self._band(1 / (1 + 2.0 ** -(bits[at] - self._shift)), known)
+            chance = float(chances[at])
+            out.append(Tie(number=int(pairs.ids[at]), probability=chance, band=band, reasons=tuple(reasons)))
         return tuple(out)
 
     def _band(self, chance: float, bits: dict[str, float]) -> Band:
@@ -197,11 +197,9 @@ class Scorer:
         support = {kind for kind, value in bits.items() if value >= SUPPORT_BITS}
         if chance < self.model.possible or not support - COPIED:
             return ""
-        return (
-            "likely"
-            if chance >= self.model.likely and support & STRONG and len(support - {"time", "likeness"}) > 1
-            else "possible"
-        )
+        if chance >= self.model.likely and support & STRONG and len(support - {"time", "likeness"}) > 1:
+            return "likely"
+        return "possible"
 
 
 def layout_of(terms: tuple[Term, ...]) -> tuple[Any, ...]:

@@ -1,0 +1,170 @@
+"""A tie's reasons add up to its score, copies of a face and a name never make one, and a model is one checked file."""
+
+import math
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from redshank.core import BadInput, Problem
+from redshank.evasion import (
+    Model,
+    Profile,
+    Scorer,
+    SuspensionIndex,
+    Tie,
+    default_model,
+    encode,
+    fit,
+    load_model,
+    save_model,
+)
+from tests.evasion.worlds import DAY, again, person, suspended
+
+PEOPLE = suspended()
+
+
+@pytest.fixture(scope="module")
+def index() -> SuspensionIndex:
+    return SuspensionIndex.build(encode(PEOPLE))
+
+
+@pytest.fixture(scope="module")
+def fitted(index: SuspensionIndex) -> Model:
+    """Fitted on 150 returned accounts and 600 others, a third of whom copy a face and a name."""
+    random = np.random.default_rng(8)
+    new: list[Profile] = []
+    truth: dict[int, tuple[str, int]] = {}
+    for at in range(750):
+        number, old = 100_000 + at, PEOPLE[at]
+        if at < 150:
+            new.append(again(old, number, share=float(random.uniform(0.1, 0.6))))
+            truth[number] = "returned", old.number
+        elif at < 350:
+            new.append(hostile_copy(old, number))
+            truth[number] = "copy", -1
+        else:
+            new.append(person(random, number, int(random.integers(12))))
+            truth[number] = "stranger", -1
+    return fit(
+        index,
+        encode(new),
+        {p.number: p.number for p in PEOPLE},
+        truth,
+        data="made up",
+        date="2026-07-01",
+        stated_rate=0.1,
+    )
+
+
+def hostile_copy(old: Profile, number: int) -> Profile:
+    """Somebody else who took the name, the picture and the handle, and follows others of the same circle."""
+    random = np.random.default_rng(number)
+    circle = (int(old.follows[0]) - 10_000) // 1_000 if old.follows[0].startswith("1") else 3
+    return person(
+        random, number, circle % 12, handle=old.handle + "2", display_name=old.display_name, avatar=old.avatar,
+        created_at=old.ended_at + DAY,
+    )  # fmt: skip
+
+
+def tie_of(model: Model, index: SuspensionIndex, profile: Profile, number: int) -> Tie | None:
+    ties = Scorer(model).ties(index.search(encode([profile])))
+    return next((tie for tie in ties if tie.number == number), None)
+
+
+def test_the_reasons_add_up_to_the_score(index: SuspensionIndex, fitted: Model) -> None:
+    for model, rate in ((fitted, None), (fitted, 0.01), (default_model(), None)):
+        scorer = Scorer(model, rate=rate)
+        for old in PEOPLE[400:420]:
+            pairs = index.search(encode([again(old, 200_000 + old.number)]))
+            ties = scorer.ties(pairs)
+            assert [tie.probability for tie in ties] == sorted((tie.probability for tie in ties), reverse=True)
+            assert sorted(scorer.probabilities(pairs)) == pytest.approx(sorted(tie.probability for tie in ties))
+            for tie in ties:
+                bits = math.fsum(reason.bits for reason in tie.reasons)
+                assert tie.probability == pytest.approx(1 / (1 + 2**-bits))
+
+
+def test_returned_accounts_are_likely_ties_and_strangers_none(index: SuspensionIndex, fitted: Model) -> None:
+    random = np.random.default_rng(12)
+    backs = [tie_of(fitted, index, again(old, 300_000 + old.number), old.number) for old in PEOPLE[800:900]]
+    assert sum(tie is not None and tie.band == "likely" for tie in backs) >= 90
+    for number in range(100):
+        ties = Scorer(fitted).ties(index.search(encode([person(random, 400_000 + number, number % 12)])))
+        assert not any(tie.band == "likely" for tie in ties)
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_a_hostile_copy_of_name_and_picture_stays_below_possible(
+    index: SuspensionIndex, fitted: Model, bare: bool
+) -> None:
+    for model in (fitted, default_model()):
+        for old in PEOPLE[1_000:1_050]:
+            copy = hostile_copy(old, 500_000 + old.number)
+            if bare:
+                copy = Profile(number=copy.number, handle=old.handle, display_name=old.display_name, avatar=old.avatar)
+            tie = tie_of(model, index, copy, old.number)
+            assert tie is None or tie.band == ""
+
+
+def test_names_pictures_devices_and_addresses_alone_are_never_likely(index: SuspensionIndex, fitted: Model) -> None:
+    sure = msgspec.structs.replace(fitted, prior_bits=60.0)  # However sure the sum is.
+    for old in PEOPLE[:20]:
+        twin = Profile(
+            number=600_000, handle=old.handle, display_name=old.display_name, avatar=old.avatar, tokens=old.tokens
+        )
+        tie = tie_of(sure, index, twin, old.number)
+        assert tie is not None
+        assert tie.probability > sure.likely
+        assert tie.band != "likely"
+
+
+def test_what_is_unknown_says_nothing(index: SuspensionIndex, fitted: Model) -> None:
+    old = PEOPLE[42]
+    full = again(old, 700_000)
+    for field, kind in (("avatar", "avatar"), ("bio", "words"), ("hours", "hours"), ("tokens", "device")):
+        empty = type(getattr(full, field))()
+        tie = tie_of(fitted, index, msgspec.structs.replace(full, **{field: empty}), old.number)
+        assert tie is not None
+        assert kind not in {reason.kind for reason in tie.reasons}
+
+
+def test_a_lower_stated_rate_makes_every_tie_less_probable(index: SuspensionIndex, fitted: Model) -> None:
+    pairs = index.search(encode([again(PEOPLE[7], 800_000, share=0.2)]))
+    assert (Scorer(fitted, rate=0.001).probabilities(pairs) < Scorer(fitted, rate=0.3).probabilities(pairs)).all()
+
+
+def test_a_model_is_one_file_with_its_card(fitted: Model, tmp_path: Path) -> None:
+    save_model(fitted, tmp_path / "model.json")
+    assert load_model(tmp_path / "model.json") == fitted
+    card = fitted.card
+    assert (card.data, card.date, card.new, card.returned) == ("made up", "2026-07-01", 750, 150)
+    assert set(card.false_ties) == {"copy", "stranger"}
+    assert card.metrics["recall_fpr0.01"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('"format": 1', '"format": 2', "format 2"),
+        ('"follows_rare"', '"shoe_size"', "shoe_size"),
+        ('"prior_bits"', '"prior"', "no model"),
+        ("{", "", "no model"),
+        ('"edges": [\n    [\n     0.5', '"edges": [\n    [\n     0.5,\n     0.4', "bits"),
+    ],
+)
+def test_a_file_that_is_no_model_is_refused(fitted: Model, tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    path = tmp_path / "model.json"
+    save_model(fitted, path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(Problem, match=complaint):
+        load_model(path)
+
+
+def test_there_must_be_something_to_learn_from(index: SuspensionIndex) -> None:
+    strangers = encode([person(np.random.default_rng(1), 900_000 + at, at % 12) for at in range(20)])
+    with pytest.raises(BadInput, match="nothing to learn from"):
+        fit(index, strangers, {}, {}, data="", date="")
