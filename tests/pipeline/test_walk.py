@@ -152,3 +152,18 @@ def test_the_platforms_news_of_an_account_is_kept() -> None:
         actor="key:marsh",
     )
     assert AccountRecord.objects.get().state == "suspended"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_null_character_hides_nothing_and_breaks_no_store(term_bank: None) -> None:
+    text = "\x00 iron wolf brigade \\u0000 \x00\x00"
+    report = {"id": "r\x001", "subject_kind": "post", "subject_id": "p\x00", "reason": "\x00", "text": "\x00",
+              "reporter": {"kind": "user", "name": "\x00"}}  # fmt: skip
+    batch = [
+        event(1, post={"id": "p1", "text": text}, account={"id": "a\x00", "handle": "\x00", "bio": "iron wolf brigade\x00"}),
+        event(2, type="report.received", report=report),
+    ]
+    answers = accept(batch, now=NOW, actor="key:marsh", network="marsh")
+    assert [answer.status for answer in answers] == ["accepted", "accepted"]
+    spans = [item.body["where"] for item in Item.objects.filter(kind="finding", body__where__field="post.text")]
+    assert [text.replace("\x00", "?")[span["start"] : span["end"]] for span in spans] == ["iron wolf brigade"]

@@ -102,7 +102,7 @@ def test_by_mouse(watch: Watch, loop: Loop) -> None:
     page.fill("#undo-reason", "He quoted it.")
     page.click("text=Undo the decision")
     page.wait_for_selector("text=The decision is undone")
-    page.wait_for_function("document.querySelectorAll('#actions .badge.green').length >= 2")
+    page.wait_for_selector("#actions .badge:has-text('confirmed') >> nth=1")
     assert state(loop, "heron") == "active"
     page.click("label:has(input[name=outcome][value=no_violation])")
     page.click("button:has-text('Submit'):not(:has-text('next'))")
@@ -135,5 +135,5 @@ def test_by_keyboard_alone(watch: Watch, loop: Loop) -> None:
     assert state(loop, "egret") == "suspended"
     keys.press("z")
     page.wait_for_selector("text=The decision is undone")
-    page.wait_for_function("document.querySelectorAll('#actions .badge.green').length >= 2")
+    page.wait_for_selector("#actions .badge:has-text('confirmed') >> nth=1")
     assert state(loop, "egret") == "active"

@@ -52,6 +52,8 @@ Token = Annotated[
 ]
 Hex64 = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$")]
 Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{32}$")]
+Hex40 = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{40}$")]
+Hex128 = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{128}$")]
 Scalar = str | int | float | bool | None
 
 
@@ -70,6 +72,8 @@ class Media(_Part, frozen=True, kw_only=True):
     url: Url | None = None
     sha256: Hex64 | None = None
     md5: Hex32 | None = None
+    sha1: Hex40 | None = None
+    sha512: Hex128 | None = None
     pdq: Hex64 | None = None
     alt: Text | None = None
 
@@ -258,14 +262,20 @@ class EventError(BadInput):
 
 _decoder = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
+_NULL = re.compile(rb"((?<!\\)(?:\\\\)*)\\u0000")
 _PATH = re.compile(r"^(?P<reason>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
 def decode_event(raw: bytes | str, *, now: datetime) -> Event:
     """The event in `raw`, one JSON object in UTF-8.
 
-    `now` is the time of receipt, against which dates are checked. Raises `EventError` with the field's path and the reason.
+    `now` is the time of receipt, against which dates are checked. A null character in a text becomes U+FFFD: PostgreSQL
+    can keep none, and nobody may hide a post by writing one. Raises `EventError` with the field's path and the reason.
     """
+    if isinstance(raw, str):
+        raw = raw.encode("utf-8", "surrogatepass")
+    if b"\\u0000" in raw:
+        raw = _NULL.sub(rb"\1\\ufffd", raw)
     try:
         event: Event = _decoder.decode(raw)
     except msgspec.ValidationError as error:

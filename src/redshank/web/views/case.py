@@ -101,7 +101,7 @@ def _standing(request: Asked, found: Case) -> dict[str, Any]:
     actions = list(
         Action.objects.filter(case_id=found.pk)
         .select_related("delivery", "undone_by")
-        .order_by("requested_at", "position")
+        .order_by("requested_at", "delivery__position")
     )
     moving = any(action.state in ("requested", "sent") for action in actions)
     newest = max((action.requested_at for action in actions), default=now)
