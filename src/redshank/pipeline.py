@@ -260,7 +260,7 @@ class Walker:
         fired, failed = self.rules.evaluate(
             Facts(
                 event=event,
-                findings=findings,
+                findings=tuple(finding for finding in findings if not (finding.match and finding.match.withheld)),
                 now=self.now,
                 account_labels=labels.get((event.network, account.id), frozenset()) if account else frozenset(),
                 media=media,

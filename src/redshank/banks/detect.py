@@ -6,16 +6,19 @@ threads look things up in it without a lock; who wants a newer one builds anothe
 
 from __future__ import annotations
 
+import zlib
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 from redshank.banks.frames import unpack_frames
-from redshank.banks.values import weakness
-from redshank.core import Account, Event, Finding, Frames, Match, Media, Span, TimeRange, Whole
+from redshank.banks.values import FILES, bare_name, weakness
+from redshank.core import Account, Event, Finding, Frames, Match, Media, Span, TimeRange, Whole, event_key
 from redshank.core.settings import MediaSettings
 from redshank.matching import LinkIndex, TermIndex
 from redshank.media import Frame, ImageHashes, MediaHashes, VideoHashes
@@ -28,6 +31,7 @@ PLACES = 10
 """Places at which one entry is named in one field: who repeats a term a thousand times is found as well by ten."""
 NEAREST = 10
 """Entries of one bank that are named for one picture, the nearest: a bank may hold thousands of the same."""
+_FILE_KINDS = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}
 MAX_FINDINGS = 1000
 """Findings on one event; where there are more, the most severe are kept."""
 MAX_TEXT_LINKS = 1000
@@ -37,7 +41,11 @@ VIDEOS = 200
 
 
 class KnownBank(msgspec.Struct, frozen=True, gc=False):
-    """What detection needs of a bank. `limit` is the Hamming distance within which its PDQ hashes match."""
+    """What detection needs of a bank. `limit` is the Hamming distance within which its PDQ hashes match.
+
+    `harmless`: what it holds is no match, and keeps what is farther from it from being one. `sampled`: of a hundred
+    events so many are held against it. `languages`: primary subtags of those in which its terms are sought; none: all.
+    """
 
     name: str
     kind: str
@@ -45,6 +53,9 @@ class KnownBank(msgspec.Struct, frozen=True, gc=False):
     severity: int
     limit: int
     source: str = ""
+    harmless: bool = False
+    sampled: int = 100
+    languages: frozenset[str] = frozenset()
 
 
 class KnownEntry(msgspec.Struct, frozen=True, gc=False):
@@ -68,22 +79,31 @@ class Known:
         self._settings = settings
         self._entries: dict[int, KnownEntry] = {}
         by_kind: dict[str, list[KnownEntry]] = defaultdict(list)
+        banks: dict[str, KnownBank] = {}
         for entry in entries:
             self._entries[entry.id] = entry
             by_kind[entry.bank.kind].append(entry)
+            banks[entry.bank.name] = entry.bank
+        self._sampled = {bank.name: bank.sampled for bank in banks.values() if bank.sampled < 100}
+        self._harmless = {bank.kind for bank in banks.values() if bank.harmless}
+        self._has_languages = any(bank.languages for bank in banks.values())
         self._terms = TermIndex((entry.id, entry.value) for entry in by_kind["term"])
         self._links = LinkIndex(
             ((entry.id, entry.value) for entry in by_kind["url"]),
             ((entry.id, entry.value) for entry in by_kind["domain"]),
         )
         self._files: dict[str, list[int]] = defaultdict(list)
-        for kind in ("md5", "sha256", "video"):  # A video's value is its SHA-256. Lengths tell MD5 from SHA-256.
+        for kind in (*FILES, "video"):  # A video's value is its SHA-256. Lengths tell the others apart.
             for entry in by_kind[kind]:
                 self._files[entry.value].append(entry.id)
         self._files.default_factory = None
         self._pictures = _Pictures(by_kind["pdq"])
         self._videos = _Videos(by_kind["video"], settings.pdq_quality)
         self._has_media = bool(by_kind["pdq"] or self._files)
+        self._names: dict[str, list[int]] = defaultdict(list)
+        for entry in by_kind["name"]:
+            self._names[entry.value].append(entry.id)
+        self._names.default_factory = None
 
     def __len__(self) -> int:
         """How many entries there are."""
@@ -96,13 +116,18 @@ class Known:
         reporter writes is not: who quotes is not who said it. An entry is named once in one place; a link that stands
         in the post's text is not named again for `post.links`. A weak hash, known or seen (all-zero, of low quality),
         is named only beside another match of the same media, never alone.
+
+        What a harmless entry matches is named with `withheld`, and nothing else is that is no nearer: for a picture, what
+        is as far or farther; for a file that is harmless itself, anything; for a term, what lies within the harmless
+        one; for a link, what is no more specific; for a name, all of that name.
         """
         found = _Found(self._entries)
         links: dict[str, Link | None] = {}
         has_links, has_terms = len(self._links) > 0, len(self._terms) > 0
+        language = self._language(event) if self._has_languages else ""
         for field, text in _texts(event):
             if has_terms:
-                for entry, start, end in self._terms.find(fold(text)):
+                for entry, start, end in self._meant(self._terms.find(fold(text)), language):
                     found.add_span("terms", entry, field, start, end, text)
             if has_links and ("." in text or "://" in text):
                 for start, end, url in find_links(text)[:MAX_TEXT_LINKS]:
@@ -115,12 +140,56 @@ class Known:
                         found.add_link(entry, field, url)
         if has_terms and (post := getattr(event, "post", None)) is not None:
             for tag in post.hashtags:
-                for entry, _, _ in self._terms.find(fold(tag)):
+                for entry, _, _ in self._meant(self._terms.find(fold(tag)), language):
                     found.add("terms", entry, Whole("post.hashtags"), tag)
         if self._has_media:
             for item in _media(event):
                 self._find_media(item, media.get(item.id), found)
-        return found.all()
+        if self._names:
+            for field, name in _named(event):
+                entries = self._names.get(bare_name(name), ())
+                harmless = [entry for entry in entries if self._entries[entry].bank.harmless]
+                for entry in harmless or entries:
+                    found.add("names", entry, Whole(field), name)
+        findings = found.all()
+        return self._sample(findings, event) if self._sampled else findings
+
+    def _sample(self, findings: Iterable[Finding], event: Event) -> tuple[Finding, ...]:
+        """The findings but for those against a bank that this event is not held against; the same event is the same again."""
+
+        def is_held(finding: Finding) -> bool:
+            share = self._sampled.get(finding.match.bank, 100) if finding.match else 100
+            return share == 100 or zlib.crc32(f"{finding.match and finding.match.bank} {key}".encode()) % 100 < share
+
+        key = event_key(event.network, event.id)
+        return tuple(finding for finding in findings if is_held(finding))
+
+    def _language(self, event: Event) -> str:
+        """The primary subtag of the language that the platform says its post is in; empty where it says none."""
+        post = getattr(event, "post", None)
+        return ((post and post.language) or "").replace("_", "-").partition("-")[0].lower()
+
+    def _meant(self, hits: Iterable[tuple[int, int, int]], language: str) -> Iterable[tuple[int, int, int]]:
+        """Of the places of terms those in a fitting language, and without those that lie within a harmless one."""
+        if language:
+            hits = [
+                hit for hit in hits
+                if not (wanted := self._entries[hit[0]].bank.languages) or language in wanted
+            ]  # fmt: skip
+        if "term" not in self._harmless:
+            return hits
+        hits = list(hits)
+        safe = sorted((start, end) for entry, start, end in hits if self._entries[entry].bank.harmless)
+        if not safe:
+            return hits
+        starts = [start for start, _ in safe]
+        reach = list(accumulate((end for _, end in safe), max))  # How far those go that begin here or before.
+
+        def lies_within(start: int, end: int) -> bool:
+            place = bisect_right(starts, start)
+            return place > 0 and end <= reach[place - 1]
+
+        return [hit for hit in hits if self._entries[hit[0]].bank.harmless or not lies_within(*hit[1:])]
 
     def _known_link(self, url: str, links: dict[str, Link | None]) -> Iterable[int]:
         """The entries that a link matches; once for each way it is written in one event."""
@@ -128,7 +197,15 @@ class Known:
             link = links[url]
         else:
             links[url] = link = normalize_link(url)
-        return () if link is None else [entry for entry, _ in self._links.find(link)]
+        if link is None:
+            return ()
+        entries = [entry for entry, _ in self._links.find(link)]
+        if self._harmless.isdisjoint(("url", "domain")):
+            return entries
+        most = max((len(one.value) for entry in entries if (one := self._entries[entry]).bank.harmless), default=0)
+        return [
+            entry for entry in entries if (one := self._entries[entry]).bank.harmless or len(one.value) > most
+        ]  # fmt: skip
 
     # Files, pictures and videos
 
@@ -136,10 +213,10 @@ class Known:
         strong: list[_Hit] = []
         weak: list[_Hit] = []
         where = Whole(f"media:{item.id}")
-        digests = {item.sha256, item.md5, hashes and hashes.sha256, hashes and hashes.md5}
+        digests = {getattr(one, name) for one in (item, hashes) if one for name in FILES}
         for digest in sorted(digest.lower() for digest in digests if digest):
             for entry in self._files.get(digest, ()):
-                kind = "md5" if len(digest) == 32 else "sha256"
+                kind = _FILE_KINDS[len(digest)]
                 hit = _Hit("files", entry, where, digest, kind=kind)
                 (weak if weakness(kind, digest) else strong).append(hit)
         for pdq, quality in _pictures_of(item, hashes):
@@ -150,8 +227,19 @@ class Known:
                 (weak if is_weak else strong).append(hit)
         if isinstance(hashes, VideoHashes):
             strong += self._like_video(item.id, hashes)
-        for hit in [*strong, *(weak if strong else ())]:
+        hits = [*strong, *(weak if strong else ())]
+        if not self._harmless.isdisjoint(("pdq", "video", *FILES)):
+            hits = self._without_harmless(hits)
+        for hit in hits:
             found.add_hit(hit)
+
+    def _without_harmless(self, hits: Sequence[_Hit]) -> list[_Hit]:
+        """The hits on one media item but for those that something harmless is nearer to."""
+        safe = [hit for hit in hits if self._entries[hit.entry].bank.harmless]
+        return [
+            hit for hit in hits
+            if self._entries[hit.entry].bank.harmless or not any(_is_nearer(one, hit) for one in safe)
+        ]  # fmt: skip
 
     def _like(self, media: str, pdq: str) -> Iterator[_Hit]:
         """The known pictures, and frames of known videos, that a picture looks like."""
@@ -189,6 +277,24 @@ class _Hit(msgspec.Struct):
     kind: str = ""
     distance: int | None = None
     score: float = 1.0
+
+
+def _is_nearer(safe: _Hit, hit: _Hit) -> bool:
+    """Whether a harmless hit is as near as another on the same media item: then that other is no match.
+
+    The same bytes are nearer than anything that looks alike, and two pictures are compared where both are one frame's.
+    """
+    if safe.detector == "files":
+        return True
+    if safe.detector != hit.detector:
+        return False
+    if safe.detector == "videos":
+        return safe.score >= hit.score
+    near = safe.distance is not None and hit.distance is not None and safe.distance <= hit.distance
+    if isinstance(safe.where, Frames) and isinstance(hit.where, Frames):
+        ranges = safe.where.ranges
+        return near and all(any(b.start <= a.start and a.end <= b.end for b in ranges) for a in hit.where.ranges)
+    return near and safe.seen == hit.seen
 
 
 class _Found:
@@ -268,6 +374,7 @@ def _finding(
             source=known.source or bank.source,
             distance=distance,
             limit=None if distance is None else bank.limit,
+            withheld="harmless" if bank.harmless else "",
         ),
     )
 
@@ -408,6 +515,14 @@ def _texts(event: Event) -> Iterator[tuple[str, str]]:
             item = getattr(account, field)
             if item is not None and item.alt:
                 yield f"{name}.{field}.alt", item.alt
+
+
+def _named(event: Event) -> Iterator[tuple[str, str]]:
+    for name, account in _accounts(event):
+        if account.handle:
+            yield f"{name}.handle", account.handle
+        if account.display_name:
+            yield f"{name}.display_name", account.display_name
 
 
 def _links(event: Event) -> Iterator[tuple[str, tuple[str, ...]]]:

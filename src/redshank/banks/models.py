@@ -11,10 +11,13 @@ class Bank(models.Model):
         PDQ = "pdq", "picture (PDQ)"
         VIDEO = "video", "video (PDQ of frames)"
         MD5 = "md5", "file (MD5)"
+        SHA1 = "sha1", "file (SHA-1)"
         SHA256 = "sha256", "file (SHA-256)"
+        SHA512 = "sha512", "file (SHA-512)"
         URL = "url", "link"
         DOMAIN = "domain", "domain"
         TERM = "term", "term"
+        NAME = "name", "name of an account"
 
     name = models.SlugField(unique=True, max_length=64)
     kind = models.CharField(max_length=16, choices=Kind.choices)
@@ -26,11 +29,32 @@ class Bank(models.Model):
         null=True, blank=True, help_text="Hamming distance within which a PDQ hash matches; empty: the installation's."
     )
     active = models.BooleanField(default=True)
+    negative = models.BooleanField(
+        default=False,
+        help_text="Holds what is known to be harmless: it never matches, nor does what is farther from it.",
+    )
+    sampled = models.PositiveSmallIntegerField(
+        default=100, help_text="Of a hundred events, so many are held against it, chosen by the event's id."
+    )
+    languages = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="BCP 47, with blanks between; a term is not sought in posts said to be in others.",
+    )
+    license = models.CharField(
+        max_length=200, blank=True, help_text="Under what its entries may be handed on; empty: they may not."
+    )
+    expires_days = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Days after which an entry matches no more; empty: never."
+    )
     created_at = models.DateTimeField()
 
     class Meta:
         ordering = ("name",)
-        constraints = (models.CheckConstraint(condition=Q(severity__range=(1, 5)), name="bank_severity_1_to_5"),)
+        constraints = (
+            models.CheckConstraint(condition=Q(severity__range=(1, 5)), name="bank_severity_1_to_5"),
+            models.CheckConstraint(condition=Q(sampled__range=(0, 100)), name="bank_sampled_0_to_100"),
+        )
 
     def __str__(self) -> str:
         return self.name
@@ -55,6 +79,11 @@ class Entry(models.Model):
     source = models.CharField(max_length=200, blank=True)
     added_by = models.CharField(max_length=200)
     added_at = models.DateTimeField()
+    from_case = models.BigIntegerField(null=True, blank=True, help_text="The case that it was added from.")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="From when on it matches no more.")
+    disputed_at = models.DateTimeField(null=True, blank=True)
+    disputed_by = models.CharField(max_length=200, blank=True)
+    dispute = models.TextField(blank=True, help_text="Why somebody holds that it does not belong here.")
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     withdrawn_by = models.CharField(max_length=200, blank=True)
 
@@ -65,6 +94,28 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return self.label or self.value[:40]
+
+
+class Opinion(models.Model):
+    """What one source says of an entry: one row a source, its latest word."""
+
+    class Says(models.TextChoices):
+        AGREES = "agrees"
+        DISAGREES = "disagrees"
+        SEEN = "seen"  # it met the same thing, and does not judge it
+
+    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="opinions")
+    source = models.CharField(max_length=200)
+    says = models.CharField(max_length=12, choices=Says.choices)
+    note = models.TextField(blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("source",)
+        constraints = (models.UniqueConstraint(fields=("entry", "source"), name="opinion_once_a_source"),)
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.says}"
 
 
 class BankRevision(models.Model):

@@ -10,30 +10,32 @@ import csv
 import difflib
 import hashlib
 import io
+import math
+import re
 import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import msgspec
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Min
 
 from redshank.audit.services import Step, record
 from redshank.banks.detect import Known, KnownBank, KnownEntry
 from redshank.banks.frames import pack_frames
-from redshank.banks.models import Bank, BankRevision, Entry
-from redshank.banks.values import KINDS, canonical, weakness
+from redshank.banks.models import Bank, BankRevision, Entry, Opinion
+from redshank.banks.values import FILES, KINDS, canonical, weakness
 from redshank.core import BadInput, Problem
 from redshank.media import Frame, ImageHashes, MediaHashes
 from redshank.policies import services as policies
 
-CHECKED_EVERY = 1.0
+CHECKED_EVERY = 0.5
 """Seconds for which a process trusts what it loaded without asking the store."""
 BATCH = 800
 """Values asked for in one query: SQLite takes a thousand parameters everywhere."""
@@ -53,7 +55,7 @@ def _batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
 class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Something to add to a bank. `value` in any way it is written; for a video its SHA-256, with `frames`.
 
-    `quality` is that of a PDQ hash, 0 to 100, where it is known.
+    `quality` is that of a PDQ hash, 0 to 100, where it is known; `from_case` the case that it was found in.
     """
 
     value: str
@@ -62,6 +64,7 @@ class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     quality: int | None = None
     frames: tuple[Frame, ...] = ()
+    from_case: int | None = None
 
 
 class SetAside(msgspec.Struct, frozen=True):
@@ -103,31 +106,100 @@ def make_bank(
     description: str = "",
     source: str = "",
     limit: int | None = None,
+    negative: bool = False,
+    sampled: int = 100,
+    languages: str = "",
+    license: str = "",  # noqa: A002 - the word that people know it by
+    expires_days: int | None = None,
 ) -> Bank:
-    """Make an empty bank. `by` is an actor (`user:NAME`, `system`).
+    """Make an empty bank. `by` is an actor (`user:NAME`, `system`); the rest is as `Bank` says.
 
-    Raises `Problem` for a name that is taken or no slug, an unknown kind or policy, and a severity or limit out of range.
+    Raises `Problem` for a name that is taken or no slug, an unknown kind or policy, and what is out of range.
     """
     if not name or len(name) > 64 or not all(char.isascii() and (char.isalnum() or char in "-_") for char in name):
         raise Problem("not a name for a bank", where=repr(name)[:80], hint="Use up to 64 letters, digits, - and _.")
     if kind not in KINDS:
         raise Problem("no such kind of bank", where=repr(kind)[:80], hint=f"There are {', '.join(KINDS)}.")
-    if not 1 <= severity <= 5:
-        raise Problem("not a severity", where=str(severity), hint="It runs from 1 (context) to 5 (instant attention).")
-    if limit is not None and (kind not in {"pdq", "video"} or not 0 <= limit <= 31):
-        raise Problem("not a limit", where=str(limit), hint="It is 0 to 31 bits, for banks of kind pdq and video.")
     chosen = policies.get(policy)
+    bank = Bank(
+        name=name, kind=kind, description=_clean(description, 10_000), policy=chosen, severity=severity,
+        source=_clean(source, 200), limit=limit, negative=negative, sampled=sampled, languages=languages,
+        license=_clean(license, 200), expires_days=expires_days, created_at=now,
+    )  # fmt: skip
+    _check(bank)
     with transaction.atomic():
         _bump()
         if Bank.objects.filter(name=name).exists():
             raise Problem("there is a bank of that name already", where=name)
-        bank = Bank.objects.create(
-            name=name, kind=kind, description=description, policy=chosen, severity=severity, source=source[:200],
-            limit=limit, created_at=now,
-        )  # fmt: skip
-        body = {"kind": kind, "policy": policy, "severity": severity, "limit": limit, "source": source}
+        bank.save(force_insert=True)
+        body = {"kind": kind, **{name: _plain(bank, name) for name in CHANGEABLE}}
         record([Step(actor=by, step="bank.created", object=f"bank:{name}", body=body)], now=now)
     return bank
+
+
+CHANGEABLE = (
+    "description", "policy", "severity", "source", "limit", "negative", "sampled", "languages", "license", "expires_days",
+    "active",
+)  # fmt: skip
+"""What of a bank can be changed. Its kind cannot: its entries are of that kind."""
+
+
+def change_bank(bank: Bank, changes: Mapping[str, Any], *, by: str, now: datetime, reason: str = "") -> dict[str, Any]:
+    """Change what `CHANGEABLE` names (`policy` by its slug); gives what became different, as {name: [before, after]}.
+
+    Writes one audit step, `bank.changed`, with just that; nothing where nothing differs. Raises `Problem` for what is out
+    of range. A new `expires_days` holds for entries added from now on.
+    """
+    if strange := changes.keys() - set(CHANGEABLE):
+        raise Problem("this cannot be changed", where=", ".join(sorted(strange)))
+    with transaction.atomic():
+        _bump()
+        there = Bank.objects.select_related("policy").get(pk=bank.pk)
+        before = {name: _plain(there, name) for name in CHANGEABLE}
+        for name, value in changes.items():
+            if name == "policy":
+                there.policy = there.policy if value == there.policy_id else policies.get(value)
+            else:
+                setattr(
+                    there,
+                    name,
+                    _clean(value, 10_000 if name == "description" else 200) if isinstance(value, str) else value,
+                )
+        _check(there)
+        different = {
+            name: [before[name], after] for name in CHANGEABLE if (after := _plain(there, name)) != before[name]
+        }
+        if different:
+            there.save()
+            step = Step(actor=by, step="bank.changed", object=f"bank:{there.name}", reason=reason, body=different)
+            record([step], now=now)
+    return different
+
+
+def _plain(bank: Bank, name: str) -> Any:
+    return bank.policy_id if name == "policy" else getattr(bank, name)
+
+
+_LANGUAGE = re.compile(r"[a-z]{2,3}(?:-[a-z0-9]{2,8})*", re.IGNORECASE)
+
+
+def _check(bank: Bank) -> None:
+    """Brings `languages` into form. Raises `Problem` for what is out of range."""
+    if not 1 <= bank.severity <= 5:
+        hint = "It runs from 1 (context) to 5 (instant attention)."
+        raise Problem("not a severity", where=str(bank.severity), hint=hint)
+    if bank.limit is not None and (bank.kind not in {"pdq", "video"} or not 0 <= bank.limit <= 31):
+        raise Problem("not a limit", where=str(bank.limit), hint="It is 0 to 31 bits, for banks of kind pdq and video.")
+    if not 0 <= bank.sampled <= 100:
+        raise Problem(
+            "not a share of a hundred", where=str(bank.sampled), hint="100 holds every event against the bank."
+        )
+    if bank.expires_days is not None and not 1 <= bank.expires_days <= 36_500:
+        raise Problem("not a number of days", where=str(bank.expires_days), hint="Leave it empty for never.")
+    tags = bank.languages.replace(",", " ").split()
+    if strange := [tag for tag in tags if not _LANGUAGE.fullmatch(tag)]:
+        raise Problem("not a language", where=strange[0][:40], hint="Write tags such as de, pt-BR or ku.")
+    bank.languages = " ".join(dict.fromkeys(tags))[:200]
 
 
 def get_bank(name: str) -> Bank:
@@ -189,7 +261,8 @@ def add_entries(
 
 
 _GIVEN = (
-    "frames", "weak", "label", "note", "source", "added_by", "added_at", "withdrawn_at", "withdrawn_by",
+    "frames", "weak", "label", "note", "source", "added_by", "added_at", "withdrawn_at", "withdrawn_by", "from_case",
+    "expires_at", "disputed_at", "disputed_by", "dispute",
 )  # fmt: skip
 
 
@@ -218,6 +291,74 @@ def withdraw_entries(bank: Bank, entries: Iterable[int], *, by: str, now: dateti
     return len(going)
 
 
+def dispute_entry(entry_id: int, why: str, *, by: str, now: datetime) -> None:
+    """Say that an entry does not belong in its bank. It matches on until somebody withdraws it or settles the dispute.
+
+    Writes one audit step, `entry.disputed`. Raises `BadInput` where no reason is given, `Problem` where there is no such entry.
+    """
+    if not (why := _clean(why, 10_000)):
+        raise BadInput("no reason is given", hint="Say why it does not belong there.")
+    _change_entry(entry_id, "entry.disputed", why, by=by, now=now, disputed_at=now, disputed_by=by[:200], dispute=why)
+
+
+def settle_dispute(entry_id: int, reason: str, *, by: str, now: datetime) -> None:
+    """The entry stays, for `reason`, and is disputed no more. Writes `entry.dispute_settled`. Raises as `dispute_entry`."""
+    if not (reason := _clean(reason, 10_000)):
+        raise BadInput("no reason is given", hint="Say why it stays.")
+    _change_entry(
+        entry_id, "entry.dispute_settled", reason, by=by, now=now, disputed_at=None, disputed_by="", dispute=""
+    )
+
+
+def note_entry(entry_id: int, note: str, *, by: str, now: datetime) -> None:
+    """Write the note on an entry anew. Writes `entry.noted`. Raises `Problem` where there is no such entry."""
+    note = _clean(note, 10_000)
+    _change_entry(entry_id, "entry.noted", note, by=by, now=now, note=note)
+
+
+def give_opinion(entry_id: int, source: str, says: str, *, note: str = "", by: str, now: datetime) -> None:
+    """Keep what a source says of an entry (`agrees`, `disagrees`, `seen`), over what it said before.
+
+    Writes `entry.opinion`. Raises `BadInput` for another word or no source, `Problem` where there is no such entry.
+    """
+    source = _clean(source, 200)
+    if not source or says not in Opinion.Says.values:
+        raise BadInput("not a source and what it says", hint=f"It says {', '.join(Opinion.Says.values)}.")
+    with transaction.atomic():
+        _change_entry(
+            entry_id, "entry.opinion", _clean(note, 10_000), by=by, now=now, body={"source": source, "says": says}
+        )
+        Opinion.objects.update_or_create(
+            entry_id=entry_id, source=source, defaults={"says": says, "note": _clean(note, 10_000), "at": now}
+        )
+
+
+def _change_entry(
+    entry_id: int,
+    step: str,
+    reason: str,
+    *,
+    by: str,
+    now: datetime,
+    body: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> None:
+    with transaction.atomic():
+        entry = (
+            Entry.objects.select_related("bank")
+            .defer("frames")
+            .select_for_update(of=("self",))
+            .filter(pk=entry_id)
+            .first()
+        )
+        if entry is None:
+            raise Problem("no such entry", where=str(entry_id))
+        if changes:
+            Entry.objects.filter(pk=entry_id).update(**changes)
+        body = {"entry": entry_id, **(body or {})}
+        record([Step(actor=by, step=step, object=f"bank:{entry.bank.name}", reason=reason, body=body)], now=now)
+
+
 def entry_id(bank: Bank, text: str) -> int:
     """The id of an entry that a person named by its id or its value. Raises `Problem` where the bank has no such entry."""
     if text.isascii() and text.isdigit() and len(text) < 19:
@@ -236,14 +377,14 @@ def entry_id(bank: Bank, text: str) -> int:
 
 
 def entry_from_media(hashes: MediaHashes, kind: str, *, label: str = "", note: str = "", source: str = "") -> NewEntry:
-    """What a hashed file is in a bank of `kind`: pdq, md5 or sha256 of a picture, video, md5 or sha256 of a video.
+    """What a hashed file is in a bank of `kind`: pdq of a picture, video of a video, the digests of either.
 
     Raises `BadInput` where the file has none of that kind.
     """
     entry = NewEntry(value="", label=label, note=note, source=source)
     replace = msgspec.structs.replace
-    if kind in {"md5", "sha256"}:
-        return replace(entry, value=hashes.md5 if kind == "md5" else hashes.sha256)
+    if kind in FILES:
+        return replace(entry, value=getattr(hashes, kind))
     if isinstance(hashes, ImageHashes):
         if kind == "pdq":
             return replace(entry, value=hashes.pdq, quality=hashes.quality)
@@ -267,6 +408,7 @@ def _entry(bank: Bank, item: NewEntry, by: str, now: datetime) -> Entry:
     return Entry(
         bank=bank, value=value, frames=frames, weak=weak, label=_clean(item.label, 200), note=_clean(item.note, 10_000),
         source=_clean(item.source, 200), added_by=by[:200], added_at=now, withdrawn_at=None, withdrawn_by="",
+        from_case=item.from_case, expires_at=now + timedelta(days=bank.expires_days) if bank.expires_days else None,
     )  # fmt: skip
 
 
@@ -318,6 +460,8 @@ class _Row(msgspec.Struct):
     frames: tuple[Frame, ...] = ()
     sha256: str = ""
     md5: str = ""
+    sha1: str = ""
+    sha512: str = ""
     pdq: str = ""
 
 
@@ -394,9 +538,7 @@ def _json_rows(bank: Bank, lines: Iterator[tuple[int, str | SetAside]]) -> Itera
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             yield place, SetAside(place, text[:200], f"not a line of JSON with an entry's fields: {error}")
             continue
-        value = row.value or {"pdq": row.pdq, "md5": row.md5, "sha256": row.sha256, "video": row.sha256}.get(
-            bank.kind, ""
-        )
+        value = row.value or getattr(row, "sha256" if bank.kind == "video" else bank.kind, "")
         yield (
             place,
             NewEntry(
@@ -501,15 +643,17 @@ def _forget_check() -> None:
 
 _lock = threading.Lock()
 _known: Known | None = None
+_expires = math.inf
+"""When, in seconds since 1970, the first of the entries that are loaded expires."""
 _checked = 0.0
 
 
 def known(*, fresh: bool = False) -> Known:
-    """All that is known. With `fresh` as the store has it now; else as of at most a second ago, or this process's last change.
+    """All that is known. With `fresh` as the store has it now; else as of at most half a second ago, or this process's last change.
 
     One snapshot a process, shared by its threads, loaded again when the banks' number changed.
     """
-    global _known, _checked  # noqa: PLW0603 - one snapshot a process
+    global _known, _checked, _expires  # noqa: PLW0603 - one snapshot a process
     if not fresh and _known is not None and time.monotonic() - _checked < CHECKED_EVERY:
         return _known
     with _lock:
@@ -517,8 +661,8 @@ def known(*, fresh: bool = False) -> Known:
         if not fresh and _known is not None and at - _checked < CHECKED_EVERY:
             return _known
         revision = _revision()
-        if _known is None or _known.revision != revision:
-            _known = _load(revision)
+        if _known is None or _known.revision != revision or time.time() >= _expires:
+            _known, _expires = _load(revision)
         _checked = at
         return _known
 
@@ -527,8 +671,8 @@ def _revision() -> int:
     return BankRevision.objects.filter(pk=1).values_list("number", flat=True).first() or 0
 
 
-def _load(revision: int) -> Known:
-    """What is in force. `revision` was read before: what changes meanwhile is loaded again at the next look."""
+def _load(revision: int) -> tuple[Known, float]:
+    """What is in force, and until when. `revision` was read before: what changes meanwhile is loaded at the next look."""
     limit = settings.REDSHANK.media.pdq_limit
     banks = {
         bank.pk: KnownBank(
@@ -538,12 +682,17 @@ def _load(revision: int) -> Known:
             bank.severity,
             limit if bank.limit is None else bank.limit,
             bank.source,
+            bank.negative,
+            bank.sampled,
+            frozenset(tag.partition("-")[0].lower() for tag in bank.languages.split()),
         )
         for bank in Bank.objects.filter(active=True)
     }
+    now = datetime.now(UTC)
+    living = Entry.objects.filter(withdrawn_at=None, bank__active=True).exclude(expires_at__lte=now)
+    first = living.aggregate(first=Min("expires_at"))["first"]
     rows = (
-        Entry.objects.filter(withdrawn_at=None, bank__active=True)
-        .order_by("pk")
+        living.order_by("pk")
         .values_list("pk", "bank_id", "value", "label", "source", "weak", "frames")
         .iterator(chunk_size=10_000)
     )
@@ -552,4 +701,4 @@ def _load(revision: int) -> Known:
         for pk, bank, value, label, source, weak, frames in rows
         if bank in banks
     )
-    return Known(entries, settings.REDSHANK.media, revision)
+    return Known(entries, settings.REDSHANK.media, revision), first.timestamp() if first else math.inf

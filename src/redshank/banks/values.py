@@ -6,6 +6,7 @@ aside by name, and what can but says nothing (the hash of an empty file, of a pl
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 
@@ -13,22 +14,27 @@ from redshank.core import BadInput
 from redshank.matching import canonical_domain, canonical_url
 from redshank.text import fold
 
-KINDS = ("pdq", "video", "md5", "sha256", "url", "domain", "term")
+KINDS = ("pdq", "video", "md5", "sha1", "sha256", "sha512", "url", "domain", "term", "name")
+FILES = ("md5", "sha1", "sha256", "sha512")
+"""Kinds that tell a file by its bytes."""
 MAX_TERM = 200
 """Code points of a folded term."""
 MAX_VALUE = 2048
+LEAST_NAME = 3
+"""Letters and digits of a name at least: fewer would be anybody's."""
 PDQ_BITS = range(64, 193)
 """Bits set in the hash of a picture that shows something. PDQ compares with the median, so about half of them are: 112
 to 142 in the 5,993 real hashes of ThreatExchange's test data."""
 
-_DIGITS = {"pdq": 64, "md5": 32, "sha256": 64, "video": 64}
+_DIGITS = {"pdq": 64, "video": 64, "md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
+_NAMES = {
+    "pdq": "a PDQ hash", "video": "the SHA-256 of a video", "md5": "an MD5", "sha1": "a SHA-1", "sha256": "a SHA-256",
+    "sha512": "a SHA-512",
+}  # fmt: skip
 _HEX = re.compile(r"[0-9a-f]*")
-_PREFIX = re.compile(r"^(?:0x|pdq:|md5:|sha-?256:|video:)", re.IGNORECASE)
+_PREFIX = re.compile(r"^(?:0x|pdq:|md5:|sha-?1:|sha-?256:|sha-?512:|video:)", re.IGNORECASE)
 _UNSEEN = re.compile(r"[\s\u200b-\u200f\u2060\ufeff]+")
-_EMPTY = {
-    "md5": "d41d8cd98f00b204e9800998ecf8427e",
-    "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-}
+_EMPTY = {name: hashlib.new(name, usedforsecurity=False).hexdigest() for name in FILES}
 
 
 def canonical(kind: str, value: str) -> str:
@@ -66,7 +72,7 @@ def _hash(kind: str, value: str) -> str:
 
 
 def _name(kind: str) -> str:
-    return {"pdq": "a PDQ hash", "md5": "an MD5", "sha256": "a SHA-256", "video": "the SHA-256 of a video"}[kind]
+    return _NAMES[kind]
 
 
 def _url(_kind: str, value: str) -> str:
@@ -94,6 +100,24 @@ def _term(_kind: str, value: str) -> str:
     return term
 
 
+def bare_name(text: str) -> str:
+    """A handle or display name as names are compared: folded, and of it letters and digits alone.
+
+    So "Iron Wolf", "@iron_wolf" and "iron.wolf@host" are one name.
+    """
+    local = text.strip().removeprefix("@").partition("@")[0]
+    return "".join(char for char in fold(local[: 50 * MAX_TERM]).text if char.isalnum())
+
+
+def _bare(_kind: str, value: str) -> str:
+    name = bare_name(value)
+    if len(name) < LEAST_NAME:
+        raise BadInput(f"{len(name)} letters and digits; a name has {LEAST_NAME} at least")
+    if len(name) > MAX_TERM:
+        raise BadInput(f"{len(name)} characters; a name has {MAX_TERM} at most")
+    return name
+
+
 def _short(value: str) -> str:
     if len(value) > MAX_VALUE:
         raise BadInput(f"{len(value)} characters; {MAX_VALUE} is the most")
@@ -102,10 +126,13 @@ def _short(value: str) -> str:
 
 _CANONICAL: dict[str, Callable[[str, str], str]] = {
     "pdq": _hash,
-    "md5": _hash,
-    "sha256": _hash,
     "video": _hash,
+    "md5": _hash,
+    "sha1": _hash,
+    "sha256": _hash,
+    "sha512": _hash,
     "url": _url,
     "domain": _domain,
     "term": _term,
+    "name": _bare,
 }

@@ -98,17 +98,26 @@ def show(name: str, most: int, search: str, withdrawn: bool) -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--kind", required=True, help="pdq, video, md5, sha256, url, domain or term.")
+@click.option("--kind", required=True, help="pdq, video, md5, sha1, sha256, sha512, url, domain, term or name.")
 @click.option("--policy", required=True, help="The policy that a match breaks, by its short name.")
 @click.option("--severity", required=True, type=int, help="1 (context) to 5 (calls for instant attention).")
 @click.option("--description", default="", help="What it holds, for people.")
 @click.option("--source", default="", help="Where its entries come from.")
 @click.option("--limit", type=int, help="Bits of 256 within which a PDQ hash matches, 0 to 31. Else: media.pdq_limit.")
+@click.option(
+    "--harmless", is_flag=True, help="What it holds is harmless: it never matches, nor does what is no nearer."
+)
+@click.option(
+    "--languages", default="", help='Tags such as "de pt-BR": terms are not sought in posts said to be in others.'
+)
+@click.option("--license", default="", help="Under what its entries may be handed on. Else: they may not.")
+@click.option("--expires-days", type=int, help="Days after which an entry matches no more. Else: never.")
 @_BY
 @with_store
 def make(
-    name: str, kind: str, policy: str, severity: int, description: str, source: str, limit: int | None, by: str | None
-) -> None:
+    name: str, kind: str, policy: str, severity: int, description: str, source: str, limit: int | None, harmless: bool,
+    languages: str, license: str, expires_days: int | None, by: str | None,  # noqa: A002 - the option's name
+) -> None:  # fmt: skip
     """Make an empty bank NAME."""
     from django.utils import timezone
 
@@ -116,9 +125,36 @@ def make(
 
     services.make_bank(
         name, kind=kind, policy=policy, severity=severity, description=description, source=source, limit=limit,
-        by=_actor(by), now=timezone.now(),
+        negative=harmless, languages=languages, license=license, expires_days=expires_days, by=_actor(by),
+        now=timezone.now(),
     )  # fmt: skip
     click.echo(f"Made {name}. `redshank banks add {name} VALUE…` puts something into it.")
+
+
+@command.command("set")
+@click.argument("name")
+@click.option("--policy", help="The policy that a match breaks, by its short name.")
+@click.option("--severity", type=int, help="1 to 5.")
+@click.option("--limit", type=int, help="Bits of 256 within which a PDQ hash matches, 0 to 31.")
+@click.option("--sampled", type=int, help="Of a hundred events, so many are held against it.")
+@click.option("--languages", help='Tags such as "de pt-BR"; "" for all.')
+@click.option("--license", help='Under what its entries may be handed on; "": they may not.')
+@click.option("--active/--paused", default=None, help="Whether its entries match.")
+@click.option("--reason", default="", help="Why; the audit log keeps it.")
+@_BY
+@with_store
+def set_(name: str, reason: str, by: str | None, **changes: str | int | bool | None) -> None:
+    """Change the bank NAME: what is given, and nothing else."""
+    from django.utils import timezone
+
+    from redshank.banks import services
+
+    given = {key: value for key, value in changes.items() if value is not None}
+    different = services.change_bank(services.get_bank(name), given, by=_actor(by), now=timezone.now(), reason=reason)
+    for key, (before, after) in different.items():
+        click.echo(f"{name}: {key} was {before!r}, is {after!r}.")
+    if not different:
+        click.echo(f"{name} is as it was.")
 
 
 @command.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -41,7 +43,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A finding against a bank: which entry, at what distance, and how far it might have been.
 
     `distance` and `limit` are Hamming distances of 256-bit hashes; None where a match is exact.
-    `severity` runs from 1 (context) to 5 (calls for instant attention), as the bank has it.
+    `severity` runs from 1 (context) to 5 (calls for instant attention), as the bank has it. `withheld` says why no rule
+    sees it, though people do: what it matches is known to be harmless.
     """
 
     bank: str
@@ -53,12 +56,14 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str = ""
     distance: int | None = None
     limit: int | None = None
+    withheld: Literal["", "harmless"] = ""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one detector saw in one place.
 
-    `kind` is the kind of thing compared: pdq, video, md5, sha256, url, domain, term. `score` runs from 0 to 1, the
+    `kind` is the kind of thing compared: pdq, video, md5, sha1, sha256, sha512, url, domain,
+    term, name. `score` runs from 0 to 1, the
     detector's own measure of strength (1 for an exact match). `seen` is what was found there: the hash, the link, the
     words.
     """

@@ -101,7 +101,7 @@ def _do(job: Job, file: BinaryIO, limits: MediaSettings) -> Answer:
 
 def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False) -> MediaHashes:
     """The hashes of an open file. Raises MediaError; decodes in this process."""
-    sha256, md5 = _digests(file)
+    digests = _digests(file)
     file.seek(0)
     kind, reader = sniff(file.read(HEAD))
     file.seek(0)
@@ -112,15 +112,13 @@ def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False
         picture = read_gray(file, reader, limits)
         hash_, quality = pdq(picture.gray, scaled=picture.scaled)
         return ImageHashes(
-            sha256=sha256, md5=md5, pdq=hash_, quality=quality, width=picture.width, height=picture.height
+            **digests, pdq=hash_, quality=quality, width=picture.width, height=picture.height
         )
     from redshank.media.video import Video
 
     with contextlib.closing(Video(file, reader, limits)) as video:
         frames = video.frames(key_frames=key_frames)
-        return VideoHashes(
-            sha256=sha256, md5=md5, frames=frames, seconds=video.seconds, width=video.width, height=video.height
-        )
+        return VideoHashes(**digests, frames=frames, seconds=video.seconds, width=video.width, height=video.height)
 
 
 def preview_of(file: BinaryIO, limits: MediaSettings, *, second: float | None, width: int) -> bytes:
@@ -139,12 +137,12 @@ def preview_of(file: BinaryIO, limits: MediaSettings, *, second: float | None, w
         return pictures.to_jpeg(image.rotate(frame.rotation, expand=True) if frame.rotation else image, width)
 
 
-def _digests(file: BinaryIO) -> tuple[str, str]:
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+def _digests(file: BinaryIO) -> dict[str, str]:
+    sums = {name: hashlib.new(name, usedforsecurity=False) for name in ("sha256", "md5", "sha1", "sha512")}
     while chunk := file.read(CHUNK):
-        sha256.update(chunk)
-        md5.update(chunk)
-    return sha256.hexdigest(), md5.hexdigest()
+        for one in sums.values():
+            one.update(chunk)
+    return {name: one.hexdigest() for name, one in sums.items()}
 
 
 def _load() -> None:

@@ -8,7 +8,8 @@ from redshank.core.errors import BadInput
 
 
 class ImageHashes(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
-    """A picture. `sha256` and `md5` are of its bytes, in hex; `width` and `height` as it is shown, in pixels.
+    """A picture. `sha256`, `md5`, `sha1` and `sha512` are of its bytes, in hex, empty where they are not known;
+    `width` and `height` as it is shown, in pixels.
 
     `pdq` is 64 hex digits; `quality` runs from 0 (nothing to tell it by, as a plain color) to 100.
     """
@@ -19,6 +20,8 @@ class ImageHashes(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
     quality: int
     width: int
     height: int
+    sha1: str = ""
+    sha512: str = ""
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -43,6 +46,8 @@ class VideoHashes(msgspec.Struct, frozen=True, kw_only=True, tag="video"):
     seconds: float
     width: int
     height: int
+    sha1: str = ""
+    sha512: str = ""
 
 
 MediaHashes = ImageHashes | VideoHashes

@@ -55,10 +55,13 @@ DETECTED: Words = {
     "pdq": _("picture"),
     "video": _("video"),
     "md5": _("file (MD5)"),
+    "sha1": _("file (SHA-1)"),
     "sha256": _("file (SHA-256)"),
+    "sha512": _("file (SHA-512)"),
     "url": _("link"),
     "domain": _("domain"),
     "term": _("words"),
+    "name": _("name"),
 }
 EVENTS: Words = {
     "account.created": _("Account created"),
