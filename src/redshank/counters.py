@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, generate_latest, values
@@ -46,6 +46,12 @@ EVENTS = Counter(
 )
 FINDINGS = Counter("redshank_findings", "What detectors saw.", ("kind",), registry=REGISTRY)
 RULES = Counter("redshank_rules_fired", "Rules that fired.", ("rule", "mode"), registry=REGISTRY)
+UNSURE = Counter(
+    "redshank_rules_unsure",
+    "Events on which a rule could not be evaluated, because what it asks for was missing.",
+    ("rule",),
+    registry=REGISTRY,
+)
 ERRORS = Counter(
     "redshank_walk_errors",
     "Events on which something could not be seen or judged: media that could not be hashed, a rule that failed.",
@@ -100,6 +106,13 @@ def count_verdicts(verdicts: Iterable[Verdict], *, way: str) -> None:
         RULES.labels(*labels).inc(number)
     if errors:
         ERRORS.labels(way).inc(errors)
+
+
+def count_unsure(rules: Mapping[str, int]) -> None:
+    """Count the events on which rules, by their ids, could not be evaluated because something was missing."""
+    if rules and _counts():
+        for rule, number in rules.items():
+            UNSURE.labels(rule).inc(number)
 
 
 def count_walk(seconds: float, *, outcome: str) -> None:

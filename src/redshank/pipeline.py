@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -50,7 +51,7 @@ from redshank.core import (
 from redshank.enforcement import services as enforcement
 from redshank.intake import services as intake
 from redshank.media import FetchError, Hasher, MediaError, MediaHashes, VideoHashes, fetch
-from redshank.rules import Facts, RuleSet, load_rules
+from redshank.rules import Facts, RuleSet, list_files, load_rules, rule_files, says_missing
 
 log = structlog.get_logger(__name__)
 
@@ -168,6 +169,7 @@ def _take(
             sizes.update(stored)
         new.append(archive.NewEvent(event=stripped, blobs=blobs, waiting=_must_wait(event)))
     walked: list[_Walked] = []
+    unsure: Mapping[str, int] = {}
     with transaction.atomic():
         claimed = archive.claim(new, now=now)
         taken = [item for item in new if (item.event.network, item.event.id) in claimed]
@@ -181,6 +183,7 @@ def _take(
             )
             walker = Walker(now)
             walked = [_Walked(event, walker.walk(event, {}, labels), {}) for event in ready]
+            unsure = walker.unsure
             _apply(walked, now=now)
             digest = hashlib.sha256("\n".join(sorted(event_key(*key) for key in claimed)).encode()).hexdigest()
             body = {"events": len(taken), "waiting": len(taken) - len(ready), "ids_sha256": digest}
@@ -188,6 +191,7 @@ def _take(
             step = Step(actor=actor, step="events.accepted", object=f"event:{first.network}/{first.id}", body=body)
             record([step], now=now)
     counters.count_verdicts((w.verdict for w in walked), way="direct")
+    counters.count_unsure(unsure)
     return set(fresh) - claimed
 
 
@@ -240,12 +244,16 @@ def _keep_bytes(event: Event) -> tuple[Event, dict[str, str], dict[str, int]]:
 
 
 class Walker:
-    """Detectors and rules, as they stand at `now`; the same for every event of one batch."""
+    """Detectors and rules, as they stand at `now`; the same for every event of one batch.
+
+    `unsure` counts, by rule, the events on which it could not be evaluated because something was missing.
+    """
 
     def __init__(self, now: datetime) -> None:
         self.now = now
         self.known = banks.known()
         self.rules = current_rules()
+        self.unsure: Tally[str] = Tally()
 
     def walk(
         self,
@@ -266,6 +274,10 @@ class Walker:
                 media=media,
             )
         )
+        missing = [error for error in failed if says_missing(error)]
+        self.unsure.update(error.partition(":")[0] for error in missing)
+        if not (findings or fired or errors) and len(missing) == len(failed):
+            return Verdict()  # Nothing was seen and nothing went wrong: counted, and not kept for every such event.
         return Verdict(findings=findings, fired=fired, errors=(*errors, *failed))
 
 
@@ -280,7 +292,7 @@ def current_rules() -> RuleSet:
         if _rules and time.monotonic() - _rules[0] < RULES_CHECKED_EVERY:
             return _rules[2]
         path = rules_path()
-        files = sorted(path.rglob("*.yaml")) if path.is_dir() else [path]
+        files = [*rule_files(path), *list_files(path)]
         stamp = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists()]
         if _rules and _rules[1] == stamp:
             _rules = (time.monotonic(), stamp, _rules[2])
@@ -496,9 +508,11 @@ def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> str:
             )
         account = getattr(event, "account", None)
         labels = archive.labels_of([(event.network, account.id)]) if account else {}
-        verdict = Walker(now).walk(event, hashes, labels, errors)
+        walker = Walker(now)
+        verdict = walker.walk(event, hashes, labels, errors)
         _apply([_Walked(event, verdict, blobs)], now=now)
     counters.count_verdicts([verdict], way="media")
+    counters.count_unsure(walker.unsure)
     log.info(
         "event.walked", findings=len(verdict.findings), rules=[fired.rule for fired in verdict.fired], errors=errors
     )

@@ -9,8 +9,8 @@ from redshank.rules.diagnostics import Diagnostic, RuleErrors
 from redshank.rules.effects import collect, harshness
 from redshank.rules.examples import run_examples
 from redshank.rules.handbook import manual
-from redshank.rules.loader import DEFAULT_RULES, Loaded, check, load, load_rules
-from redshank.rules.ruleset import Facts, Rule, RuleSet
+from redshank.rules.loader import DEFAULT_RULES, Loaded, check, list_files, load, load_rules, rule_files
+from redshank.rules.ruleset import Facts, Rule, RuleSet, says_missing
 from redshank.rules.trial import Trial, effect_names
 
 __all__ = [
@@ -26,8 +26,11 @@ __all__ = [
     "collect",
     "effect_names",
     "harshness",
+    "list_files",
     "load",
     "load_rules",
     "manual",
+    "rule_files",
     "run_examples",
+    "says_missing",
 ]

@@ -1,6 +1,7 @@
 """From rule files to a rule set: reads, checks, and either gives all of it or says all that is wrong with it.
 
-A folder is one set: names, lists and declared fields of its files serve all of them.
+A folder is one set: names, lists and declared fields of its files serve all of them, and so do the text files in its
+folder `lists/`, each of which is one list.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ from redshank.rules.tree import walk
 DEFAULT_RULES = Path(__file__).parent / "default"
 """The rules that come with Redshank."""
 
+LISTS = "lists"
+"""The folder, within a folder of rules, whose text files are lists."""
+MAX_LIST = 256 * 1024 * 1024
+"""Characters of one list file."""
+_LIST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _TOP = ("rules", "names", "lists", "fields")
 _RULE = (
     "id",
@@ -74,8 +80,9 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 def load_rules(path: Path, lists: Mapping[str, Collection[str]] = {}) -> RuleSet:
     """The rules of a file, or of all `*.yaml` and `*.yml` files of a folder, in the order of their names.
 
-    `lists` are what `list("name")` finds beside the files' own. Sets are taken as they are and must not change.
-    Raises `RuleErrors`, which names everything that is wrong, each with its place.
+    `lists` are what `list("name")` finds beside the files' own and those of the folder's `lists/NAME.txt`, which have
+    one item a line; blank lines and those that begin with `# ` say nothing. Sets are taken as they are and must not
+    change. Raises `RuleErrors`, which names everything that is wrong, each with its place.
     """
     loaded = load(path, lists)
     if loaded.rules is None:
@@ -93,14 +100,49 @@ def check(
 def load(path: Path, lists: Mapping[str, Collection[str]], *, now: datetime | None = None) -> Loaded:
     """As `load_rules`, with examples and warnings; errors are given, not raised."""
     diagnostics = Diagnostics()
-    if path.is_dir():
-        files = sorted(found for found in path.iterdir() if found.suffix in (".yaml", ".yml") and found.is_file())
-        if not files:
-            Source(str(path), "", diagnostics).error("the folder has no rule files", 0, 1, "They end in .yaml.")
-    else:
-        files = [path]
+    files = rule_files(path)
+    if not files:
+        Source(str(path), "", diagnostics).error("the folder has no rule files", 0, 1, "They end in .yaml.")
+    found = dict(lists)
+    for file in list_files(path):
+        _read_list(file, found, diagnostics)
     sources = [read_source(file, file.name, diagnostics) for file in files]
-    return _Loader([source for source in sources if source is not None], lists, diagnostics, now).load()
+    return _Loader([source for source in sources if source is not None], found, diagnostics, now).load()
+
+
+def rule_files(path: Path) -> list[Path]:
+    """The rule files that a load of `path` reads: itself, or what a folder holds of them, by name."""
+    if not path.is_dir():
+        return [path]
+    return sorted(found for found in path.iterdir() if found.suffix in (".yaml", ".yml") and found.is_file())
+
+
+def list_files(path: Path) -> list[Path]:
+    """The list files that a load of `path` reads, by name; none where it is a file."""
+    return sorted(found for found in (path / LISTS).glob("*.txt") if found.is_file())
+
+
+def _read_list(file: Path, lists: dict[str, Collection[str]], diagnostics: Diagnostics) -> None:
+    source = read_source(file, f"{LISTS}/{file.name}", diagnostics)
+    if source is None:
+        return
+    text = source.text
+    if not _LIST.fullmatch(file.stem):
+        source.error(f"`{file.stem}` cannot be a list's name", 0, 1, "Use letters, digits, - and _; 64 at most.")
+    elif file.stem in lists:
+        source.error(f'there are two lists "{file.stem}"', 0, 1, "Take this one out, or give it another name.")
+    elif len(text) > MAX_LIST:
+        source.error(f"larger than {MAX_LIST // (1024 * 1024)} MiB", 0, 1, "Make two lists of it.")
+    elif text and not text.endswith("\n"):
+        source.error(
+            "the file ends in the middle of a line",
+            len(text) - 1,
+            len(text),
+            "End it with a line break. If another program is writing it: let that write beside it, then rename.",
+        )
+    else:
+        lines = (line.strip() for line in text.split("\n"))
+        lists[file.stem] = frozenset(line for line in lines if line and not line.startswith("# "))
 
 
 class _Definition(msgspec.Struct, frozen=True):

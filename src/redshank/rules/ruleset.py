@@ -6,6 +6,7 @@ errors and stops no other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from redshank.rules.schema import BY_CLASS, Type
 from redshank.rules.tree import Call, Node, walk
 
 Mode = Literal["off", "shadow", "live"]
+_MISSING = re.compile(r"[A-Za-z0-9_-]+: (?!failed with ).* (is|are) missing", re.DOTALL)
 
 
 class Facts:
@@ -128,6 +130,11 @@ class RuleSet:
         judge = compile_rules(tag, [rule.tree for rule in rules], fire)
         self._judges[cls] = judge
         return judge
+
+
+def says_missing(error: str) -> bool:
+    """Whether an error of `RuleSet.evaluate` says no more than that something was missing: nothing went wrong."""
+    return _MISSING.fullmatch(error) is not None
 
 
 class _Teller:
