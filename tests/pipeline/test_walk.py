@@ -160,7 +160,11 @@ def test_a_null_character_hides_nothing_and_breaks_no_store(term_bank: None) -> 
     report = {"id": "r\x001", "subject_kind": "post", "subject_id": "p\x00", "reason": "\x00", "text": "\x00",
               "reporter": {"kind": "user", "name": "\x00"}}  # fmt: skip
     batch = [
-        event(1, post={"id": "p1", "text": text}, account={"id": "a\x00", "handle": "\x00", "bio": "iron wolf brigade\x00"}),
+        event(
+            1,
+            post={"id": "p1", "text": text},
+            account={"id": "a\x00", "handle": "\x00", "bio": "iron wolf brigade\x00"},
+        ),
         event(2, type="report.received", report=report),
     ]
     answers = accept(batch, now=NOW, actor="key:marsh", network="marsh")

@@ -57,7 +57,9 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
         stage.start("server", [*redshank, "serve"], cwd=folder)
         stage.start("worker", [*redshank, "worker"], cwd=folder)
         platform = [sys.executable, "-m", "examples.platform", "--port", str(marsh_port), "--redshank", console]
-        stage.start("marsh", [*platform, "--key", key, "--secret", secret, "--store", str(folder / "marsh.db")], cwd=ROOT)
+        stage.start(
+            "marsh", [*platform, "--key", key, "--secret", secret, "--store", str(folder / "marsh.db")], cwd=ROOT
+        )
         stage.wait_for("server", f"{console}/readyz")
         stage.wait_for("marsh", f"{marsh}/summary.json")
         yield Loop(console, marsh, password)

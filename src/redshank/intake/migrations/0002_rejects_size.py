@@ -4,20 +4,19 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('intake', '0001_initial'),
+        ("intake", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='ingestfile',
-            name='rejects_size',
-            field=models.BigIntegerField(default=0, help_text='Bytes of the file of rejected lines that are true.'),
+            model_name="ingestfile",
+            name="rejects_size",
+            field=models.BigIntegerField(default=0, help_text="Bytes of the file of rejected lines that are true."),
         ),
         migrations.AlterField(
-            model_name='ingestfile',
-            name='fingerprint',
-            field=models.CharField(help_text='SHA-256 of its path and its first 64 KiB.', max_length=64, unique=True),
+            model_name="ingestfile",
+            name="fingerprint",
+            field=models.CharField(help_text="SHA-256 of its path and its first 64 KiB.", max_length=64, unique=True),
         ),
     ]
