@@ -19,7 +19,42 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-WORDS = ["today", "morning", "coffee", "garden", "picture", "train", "market", "music", "river", "light", "window", "street", "friend", "game", "score", "photo", "weekend", "dinner", "recipe", "travel", "news", "weather", "paper", "school", "work", "project", "code", "design", "color", "summer", "winter", "cloud", "bridge", "ticket"]
+WORDS = [
+    "today",
+    "morning",
+    "coffee",
+    "garden",
+    "picture",
+    "train",
+    "market",
+    "music",
+    "river",
+    "light",
+    "window",
+    "street",
+    "friend",
+    "game",
+    "score",
+    "photo",
+    "weekend",
+    "dinner",
+    "recipe",
+    "travel",
+    "news",
+    "weather",
+    "paper",
+    "school",
+    "work",
+    "project",
+    "code",
+    "design",
+    "color",
+    "summer",
+    "winter",
+    "cloud",
+    "bridge",
+    "ticket",
+]
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
@@ -126,7 +161,9 @@ def run(count: int, seed: int, folder: Path) -> None:
     size = sum(file.stat().st_size for file in folder.glob("*.sqlite3*"))
     print(f"machine: one of {os.cpu_count()} cores; {count:,} events, seed {seed}, batches of 1,000, SQLite (WAL)")
     print(f"banks:   {', '.join(f'{len(known):,} {kind}' for kind, known in values.items())}")
-    print(f"result:  {half:,} events in {seconds:.2f} s: {rate:,.0f} a second; {size / count:,.0f} bytes an event on disk")
+    print(
+        f"result:  {half:,} events in {seconds:.2f} s: {rate:,.0f} a second; {size / count:,.0f} bytes an event on disk"
+    )
     print(f"         {Case.objects.count():,} cases, {Entry.objects.count():,} audit entries")
     print("\nThe profile's top ten (the other half of the events, own time):")
     pstats.Stats(profile).sort_stats("tottime").print_stats(10)

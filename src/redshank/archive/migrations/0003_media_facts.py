@@ -4,25 +4,24 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('archive', '0002_find_by_subject'),
+        ("archive", "0002_find_by_subject"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='blob',
-            name='height',
+            model_name="blob",
+            name="height",
             field=models.PositiveIntegerField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='blob',
-            name='seconds',
+            model_name="blob",
+            name="seconds",
             field=models.FloatField(blank=True, help_text="A video's length.", null=True),
         ),
         migrations.AddField(
-            model_name='blob',
-            name='width',
-            field=models.PositiveIntegerField(blank=True, help_text='In pixels, as shown.', null=True),
+            model_name="blob",
+            name="width",
+            field=models.PositiveIntegerField(blank=True, help_text="In pixels, as shown.", null=True),
         ),
     ]
