@@ -28,6 +28,7 @@ from redshank.archive import services as archive
 from redshank.archive.models import EventRecord
 from redshank.audit.services import Step, preserve, record
 from redshank.banks import services as banks
+from redshank.banks.quarantine import count_matches
 from redshank.cases import services as cases
 from redshank.core import (
     ActionUpdated,
@@ -386,6 +387,7 @@ def _apply(walked: Sequence[_Walked], *, now: datetime) -> None:
             evidence=(evidence,) if evidence else (),
             now=now,
         )
+    count_matches((w.verdict for w in walked), now=now)
 
 
 def _preserve_if_asked(w: _Walked, live: Sequence[Fired], *, now: datetime) -> str:

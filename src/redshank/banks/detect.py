@@ -45,6 +45,7 @@ class KnownBank(msgspec.Struct, frozen=True, gc=False):
 
     `harmless`: what it holds is no match, and keeps what is farther from it from being one. `sampled`: of a hundred
     events so many are held against it. `languages`: primary subtags of those in which its terms are sought; none: all.
+    `surge`: events in an hour beyond which an entry of it is put in quarantine; 0: never.
     """
 
     name: str
@@ -56,10 +57,13 @@ class KnownBank(msgspec.Struct, frozen=True, gc=False):
     harmless: bool = False
     sampled: int = 100
     languages: frozenset[str] = frozenset()
+    surge: int = 0
 
 
 class KnownEntry(msgspec.Struct, frozen=True, gc=False):
-    """What detection needs of an entry. `frames` is a video's, packed; `weak` says why it matches nothing by itself."""
+    """What detection needs of an entry. `frames` is a video's, packed; `weak`: it matches nothing by itself.
+
+    `quarantined`: no rule sees what it matches."""
 
     id: int
     bank: KnownBank
@@ -68,6 +72,7 @@ class KnownEntry(msgspec.Struct, frozen=True, gc=False):
     source: str = ""
     weak: bool = False
     frames: bytes = b""
+    quarantined: bool = False
 
 
 class Known:
@@ -108,6 +113,10 @@ class Known:
     def __len__(self) -> int:
         """How many entries there are."""
         return len(self._entries)
+
+    def entry(self, entry_id: int) -> KnownEntry | None:
+        """The entry of that id, if it is in force."""
+        return self._entries.get(entry_id)
 
     def find(self, event: Event, media: Mapping[str, MediaHashes] = {}) -> tuple[Finding, ...]:
         """What of `event` is known. `media` holds the hashes of its media, as far as they were hashed, by media id.
@@ -374,7 +383,7 @@ def _finding(
             source=known.source or bank.source,
             distance=distance,
             limit=None if distance is None else bank.limit,
-            withheld="harmless" if bank.harmless else "",
+            withheld="harmless" if bank.harmless else "quarantined" if known.quarantined else "",
         ),
     )
 

@@ -36,6 +36,11 @@ class Bank(models.Model):
     sampled = models.PositiveSmallIntegerField(
         default=100, help_text="Of a hundred events, so many are held against it, chosen by the event's id."
     )
+    surge = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Events in an hour beyond which a matching entry is put in quarantine; 0: never; empty: the installation's.",
+    )
     languages = models.CharField(
         max_length=200,
         blank=True,
@@ -81,6 +86,10 @@ class Entry(models.Model):
     added_at = models.DateTimeField()
     from_case = models.BigIntegerField(null=True, blank=True, help_text="The case that it was added from.")
     expires_at = models.DateTimeField(null=True, blank=True, help_text="From when on it matches no more.")
+    quarantined_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when it matches suspiciously much: rules do not see its matches."
+    )
+    released_at = models.DateTimeField(null=True, blank=True, help_text="When a person last let it out of quarantine.")
     disputed_at = models.DateTimeField(null=True, blank=True)
     disputed_by = models.CharField(max_length=200, blank=True)
     dispute = models.TextField(blank=True, help_text="Why somebody holds that it does not belong here.")
@@ -91,9 +100,28 @@ class Entry(models.Model):
         ordering = ("-id",)
         verbose_name_plural = "entries"
         constraints = (models.UniqueConstraint(fields=("bank", "value"), name="entry_once_in_bank"),)
+        indexes = (
+            models.Index(
+                fields=("quarantined_at",), condition=Q(quarantined_at__isnull=False), name="entry_quarantined"
+            ),
+        )
 
     def __str__(self) -> str:
         return self.label or self.value[:40]
+
+
+class MatchCount(models.Model):
+    """How many events an entry matched in one hour."""
+
+    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="counts", db_index=False)
+    hour = models.DateTimeField()
+    count = models.BigIntegerField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("entry", "hour"), name="count_once_an_hour"),)
+
+    def __str__(self) -> str:
+        return f"{self.count} at {self.hour:%Y-%m-%d %H}"
 
 
 class Opinion(models.Model):

@@ -108,6 +108,7 @@ def make_bank(
     limit: int | None = None,
     negative: bool = False,
     sampled: int = 100,
+    surge: int | None = None,
     languages: str = "",
     license: str = "",  # noqa: A002 - the word that people know it by
     expires_days: int | None = None,
@@ -123,12 +124,12 @@ def make_bank(
     chosen = policies.get(policy)
     bank = Bank(
         name=name, kind=kind, description=_clean(description, 10_000), policy=chosen, severity=severity,
-        source=_clean(source, 200), limit=limit, negative=negative, sampled=sampled, languages=languages,
+        source=_clean(source, 200), limit=limit, negative=negative, sampled=sampled, surge=surge, languages=languages,
         license=_clean(license, 200), expires_days=expires_days, created_at=now,
     )  # fmt: skip
     _check(bank)
     with transaction.atomic():
-        _bump()
+        bump()
         if Bank.objects.filter(name=name).exists():
             raise Problem("there is a bank of that name already", where=name)
         bank.save(force_insert=True)
@@ -139,7 +140,7 @@ def make_bank(
 
 CHANGEABLE = (
     "description", "policy", "severity", "source", "limit", "negative", "sampled", "languages", "license", "expires_days",
-    "active",
+    "active", "surge",
 )  # fmt: skip
 """What of a bank can be changed. Its kind cannot: its entries are of that kind."""
 
@@ -153,7 +154,7 @@ def change_bank(bank: Bank, changes: Mapping[str, Any], *, by: str, now: datetim
     if strange := changes.keys() - set(CHANGEABLE):
         raise Problem("this cannot be changed", where=", ".join(sorted(strange)))
     with transaction.atomic():
-        _bump()
+        bump()
         there = Bank.objects.select_related("policy").get(pk=bank.pk)
         before = {name: _plain(there, name) for name in CHANGEABLE}
         for name, value in changes.items():
@@ -194,6 +195,8 @@ def _check(bank: Bank) -> None:
         raise Problem(
             "not a share of a hundred", where=str(bank.sampled), hint="100 holds every event against the bank."
         )
+    if bank.surge is not None and not 0 <= bank.surge < 2**31:
+        raise Problem("not a number of events", where=str(bank.surge), hint="0 is never; empty is the installation's.")
     if bank.expires_days is not None and not 1 <= bank.expires_days <= 36_500:
         raise Problem("not a number of days", where=str(bank.expires_days), hint="Leave it empty for never.")
     tags = bank.languages.replace(",", " ").split()
@@ -242,7 +245,7 @@ def add_entries(
     if not wanted:
         return Added(set_aside=tuple(set_aside))
     with transaction.atomic():
-        _bump()
+        bump()
         there = _there(bank, wanted)
         fresh = [entry for value, entry in wanted.items() if value not in there]
         revived = [wanted[value] for value, (_, withdrawn) in there.items() if withdrawn]
@@ -262,7 +265,7 @@ def add_entries(
 
 _GIVEN = (
     "frames", "weak", "label", "note", "source", "added_by", "added_at", "withdrawn_at", "withdrawn_by", "from_case",
-    "expires_at", "disputed_at", "disputed_by", "dispute",
+    "expires_at", "quarantined_at", "released_at", "disputed_at", "disputed_by", "dispute",
 )  # fmt: skip
 
 
@@ -273,7 +276,7 @@ def withdraw_entries(bank: Bank, entries: Iterable[int], *, by: str, now: dateti
     """
     asked = sorted(set(entries))
     with transaction.atomic():
-        _bump()
+        bump()
         found: dict[int, tuple[str, bool]] = {}
         for part in _batched(asked, BATCH):
             rows = Entry.objects.filter(bank=bank, pk__in=part).values_list("pk", "value", "withdrawn_at")
@@ -625,8 +628,8 @@ def _records(lines: Iterator[tuple[int, str | SetAside]]) -> Iterator[tuple[int,
 # What is known
 
 
-def _bump() -> None:
-    """Say that something changed, and wait here for whoever else is changing something."""
+def bump() -> None:
+    """Say that something changed, and wait here for whoever else is changing something. In the caller's transaction."""
     global _checked  # noqa: PLW0603 - one snapshot a process
     step = secrets.randbelow(1 << 20) + 1
     if not BankRevision.objects.filter(pk=1).update(number=F("number") + step):
@@ -685,6 +688,7 @@ def _load(revision: int) -> tuple[Known, float]:
             bank.negative,
             bank.sampled,
             frozenset(tag.partition("-")[0].lower() for tag in bank.languages.split()),
+            settings.REDSHANK.banks.quarantine_matches if bank.surge is None else bank.surge,
         )
         for bank in Bank.objects.filter(active=True)
     }
@@ -693,12 +697,12 @@ def _load(revision: int) -> tuple[Known, float]:
     first = living.aggregate(first=Min("expires_at"))["first"]
     rows = (
         living.order_by("pk")
-        .values_list("pk", "bank_id", "value", "label", "source", "weak", "frames")
+        .values_list("pk", "bank_id", "value", "label", "source", "weak", "frames", "quarantined_at")
         .iterator(chunk_size=10_000)
     )
     entries = (
-        KnownEntry(pk, banks[bank], value, label, source, bool(weak), bytes(frames or b""))
-        for pk, bank, value, label, source, weak, frames in rows
+        KnownEntry(pk, banks[bank], value, label, source, bool(weak), bytes(frames or b""), quarantined is not None)
+        for pk, bank, value, label, source, weak, frames, quarantined in rows
         if bank in banks
     )
     return Known(entries, settings.REDSHANK.media, revision), first.timestamp() if first else math.inf

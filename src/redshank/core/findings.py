@@ -44,7 +44,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `distance` and `limit` are Hamming distances of 256-bit hashes; None where a match is exact.
     `severity` runs from 1 (context) to 5 (calls for instant attention), as the bank has it. `withheld` says why no rule
-    sees it, though people do: what it matches is known to be harmless.
+    sees it, though people do: what it matches is known to be harmless, or the entry is in quarantine.
     """
 
     bank: str
@@ -56,7 +56,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str = ""
     distance: int | None = None
     limit: int | None = None
-    withheld: Literal["", "harmless"] = ""
+    withheld: Literal["", "harmless", "quarantined"] = ""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

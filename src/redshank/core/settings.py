@@ -65,6 +65,15 @@ class IngestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     batch: Annotated[int, Meta(ge=1, le=10_000, description="Events that are committed together.")] = 1000
 
 
+class BankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How known content is watched over."""
+
+    quarantine_matches: Annotated[
+        int,
+        Meta(ge=0, description="An entry that matches more events than this in an hour is set apart. 0: never."),
+    ] = 1000
+
+
 class OutboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How actions leave."""
 
@@ -119,6 +128,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "info"
     media: MediaSettings = MediaSettings()
     ingest: IngestSettings = IngestSettings()
+    banks: BankSettings = BankSettings()
     outbox: OutboxSettings = OutboxSettings()
 
 
