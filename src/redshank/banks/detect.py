@@ -21,7 +21,7 @@ from redshank.banks.values import FILES, bare_name, weakness
 from redshank.core import Account, Event, Finding, Frames, Match, Media, Span, TimeRange, Whole, event_key
 from redshank.core.settings import MediaSettings
 from redshank.matching import LinkIndex, TermIndex
-from redshank.media import Frame, ImageHashes, MediaHashes, VideoHashes
+from redshank.media import Frame, ImageHashes, MediaHashes, Variant, VideoHashes, VideoVariant
 from redshank.text import Link, find_links, fold, normalize_link
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Known:
         """The entry of that id, if it is in force."""
         return self._entries.get(entry_id)
 
-    def find(self, event: Event, media: Mapping[str, MediaHashes] = {}) -> tuple[Finding, ...]:
+    def find(self, event: Event, media: Mapping[str, MediaHashes] = {}, *, sampled: bool = True) -> tuple[Finding, ...]:
         """What of `event` is known. `media` holds the hashes of its media, as far as they were hashed, by media id.
 
         Looked at are the texts, links and media of the post and of the accounts that the event speaks of. What a
@@ -128,7 +128,8 @@ class Known:
 
         What a harmless entry matches is named with `withheld`, and nothing else is that is no nearer: for a picture, what
         is as far or farther; for a file that is harmless itself, anything; for a term, what lies within the harmless
-        one; for a link, what is no more specific; for a name, all of that name.
+        one; for a link, what is no more specific; for a name, all of that name. With `sampled` false, banks that are held
+        against a share of events alone are looked at as well.
         """
         found = _Found(self._entries)
         links: dict[str, Link | None] = {}
@@ -161,7 +162,7 @@ class Known:
                 for entry in harmless or entries:
                     found.add("names", entry, Whole(field), name)
         findings = found.all()
-        return self._sample(findings, event) if self._sampled else findings
+        return self._sample(findings, event) if sampled and self._sampled else findings
 
     def _sample(self, findings: Iterable[Finding], event: Event) -> tuple[Finding, ...]:
         """The findings but for those against a bank that this event is not held against; the same event is the same again."""
@@ -228,8 +229,8 @@ class Known:
                 kind = _FILE_KINDS[len(digest)]
                 hit = _Hit("files", entry, where, digest, kind=kind)
                 (weak if weakness(kind, digest) else strong).append(hit)
-        for pdq, quality in _pictures_of(item, hashes):
-            for hit in self._like(item.id, pdq):
+        for pdq, quality, variants in _pictures_of(item, hashes):
+            for hit in self._like(item.id, pdq, self._telling(variants)):
                 is_weak = self._entries[hit.entry].weak or weakness(
                     "pdq", pdq, quality=quality, enough=self._settings.pdq_quality
                 )
@@ -250,32 +251,64 @@ class Known:
             if self._entries[hit.entry].bank.harmless or not any(_is_nearer(one, hit) for one in safe)
         ]  # fmt: skip
 
-    def _like(self, media: str, pdq: str) -> Iterator[_Hit]:
-        """The known pictures, and frames of known videos, that a picture looks like."""
+    def _telling(self, variants: Iterable[Variant]) -> list[Variant]:
+        enough = self._settings.pdq_quality
+        return [one for one in variants if not weakness("pdq", one.pdq, quality=one.quality, enough=enough)]
+
+    def _like(self, media: str, pdq: str, variants: Iterable[Variant]) -> Iterator[_Hit]:
+        """The known pictures, and frames of known videos, that a picture looks like, or did before it was changed.
+
+        An entry that it looks like as it is is not named for a change, and else for the one that brings it nearest.
+        """
+        as_it_is = set()
+        for hit in self._alike(media, pdq, pdq):
+            as_it_is.add(hit.entry)
+            yield hit
+        changed: dict[int, _Hit] = {}
+        for variant in variants:
+            for hit in self._alike(media, pdq, variant.pdq, variant.how):
+                best = changed.get(hit.entry)
+                if hit.entry not in as_it_is and (best is None or _farness(hit) < _farness(best)):
+                    changed[hit.entry] = hit
+        yield from sorted(changed.values(), key=_farness)
+
+    def _alike(self, media: str, seen: str, pdq: str, how: str = "") -> Iterator[_Hit]:
         where = Whole(f"media:{media}")
         for entry, distance in self._pictures.find(pdq):
-            yield _Hit("pictures", entry, where, pdq, distance=distance)
+            yield _Hit("pictures", entry, where, seen, distance=distance, how=how)
         for entry, (distance, second, count) in self._videos.frames_like(pdq).items():
             shown = Frames(media, 1.0, 1 / count, (TimeRange(0.0, 0.0, second, second + 1.0),))
-            yield _Hit("pictures", entry, shown, pdq, kind="pdq", distance=distance)
+            yield _Hit("pictures", entry, shown, seen, kind="pdq", distance=distance, how=how)
 
     def _like_video(self, media: str, seen: VideoHashes) -> Iterator[_Hit]:
-        """The known videos that share enough with a seen one, and the known pictures that it shows."""
-        frames = _good(seen.frames, self._settings.pdq_quality)
+        """The known videos that share enough with a seen one, and the known pictures that it shows.
+
+        As they are, else mirrored or within bars. An entry is named for the first way alone.
+        """
+        named: set[int] = set()
+        for variant in (VideoVariant("", seen.frames), *seen.variants):
+            one = msgspec.structs.replace(seen, frames=variant.frames)
+            hits = [hit for hit in self._like_frames(media, one, variant.how) if hit.entry not in named]
+            named.update(hit.entry for hit in hits)
+            yield from hits
+
+    def _like_frames(self, media: str, seen: VideoHashes, how: str) -> Iterator[_Hit]:
+        enough = self._settings.pdq_quality
+        frames = _good(seen.frames, enough)
         if not frames:
             return
-        from redshank.media import match_videos
+        from redshank.media import NEAR, match_videos
 
         for entry in self._videos.candidates(frames):
-            known = self._entries[entry]
-            match = match_videos(seen, self._videos.video(entry), known.bank.limit, quality=self._settings.pdq_quality)
+            known, limit = self._videos.video(entry), self._entries[entry].bank.limit
+            match = match_videos(seen, known, limit, quality=enough, near=NEAR)
             if max(match.share, match.known_share) >= self._settings.video_share and match.ranges:
                 where = Frames(media, match.share, match.known_share, match.ranges)
-                yield _Hit("videos", entry, where, seen.sha256, score=max(match.share, match.known_share))
+                yield _Hit("videos", entry, where, seen.sha256, score=max(match.share, match.known_share), how=how)
         for entry, (distance, seconds) in self._pictures.shown_in(frames).items():
             if not self._entries[entry].weak:
                 where = Frames(media, len(seconds) / len(frames), 1.0, _ranges(seconds))
-                yield _Hit("pictures", entry, where, seen.sha256, distance=distance)
+                yield _Hit("pictures", entry, where, seen.sha256, distance=distance, how=how)
 
 
 class _Hit(msgspec.Struct):
@@ -286,6 +319,11 @@ class _Hit(msgspec.Struct):
     kind: str = ""
     distance: int | None = None
     score: float = 1.0
+    how: str = ""
+
+
+def _farness(hit: _Hit) -> int:
+    return 0 if hit.distance is None else hit.distance
 
 
 def _is_nearer(safe: _Hit, hit: _Hit) -> bool:
@@ -336,7 +374,14 @@ class _Found:
         if key in self._findings or not self._room((known.bank.name, hit.detector, place), NEAREST):
             return
         self._findings[key] = _finding(
-            hit.detector, known, hit.where, hit.seen, kind=hit.kind, distance=hit.distance, score=hit.score
+            hit.detector,
+            known,
+            hit.where,
+            hit.seen,
+            kind=hit.kind,
+            distance=hit.distance,
+            score=hit.score,
+            how=hit.how,
         )
 
     def _room(self, key: tuple[object, ...], most: int) -> bool:
@@ -364,6 +409,7 @@ def _finding(
     kind: str = "",
     distance: int | None = None,
     score: float = 1.0,
+    how: str = "",
 ) -> Finding:
     """For hashes, `score` is the share of the 256 bits that are equal; for videos, the larger of the two shares."""
     bank = known.bank
@@ -383,6 +429,7 @@ def _finding(
             source=known.source or bank.source,
             distance=distance,
             limit=None if distance is None else bank.limit,
+            how=how,
             withheld="harmless" if bank.harmless else "quarantined" if known.quarantined else "",
         ),
     )
@@ -559,10 +606,10 @@ def _media(event: Event) -> Iterator[Media]:
             yield account.banner
 
 
-def _pictures_of(item: Media, hashes: MediaHashes | None) -> Iterator[tuple[str, int | None]]:
-    """The PDQ hashes of a picture with their quality: ours, and the platform's, whose quality nobody tells."""
+def _pictures_of(item: Media, hashes: MediaHashes | None) -> Iterator[tuple[str, int | None, tuple[Variant, ...]]]:
+    """The PDQ hashes of a picture with quality and variants: ours, and the platform's, of which nobody tells them."""
     ours = hashes if isinstance(hashes, ImageHashes) else None
     if ours is not None:
-        yield ours.pdq, ours.quality
+        yield ours.pdq, ours.quality, ours.variants
     if item.pdq and (ours is None or item.pdq.lower() != ours.pdq):
-        yield item.pdq.lower(), None
+        yield item.pdq.lower(), None, ()

@@ -43,6 +43,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A finding against a bank: which entry, at what distance, and how far it might have been.
 
     `distance` and `limit` are Hamming distances of 256-bit hashes; None where a match is exact.
+    `how` says in which changed form it matches, in words (`mirrored`); empty where it matches as it is.
     `severity` runs from 1 (context) to 5 (calls for instant attention), as the bank has it. `withheld` says why no rule
     sees it, though people do: what it matches is known to be harmless, or the entry is in quarantine.
     """
@@ -56,6 +57,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str = ""
     distance: int | None = None
     limit: int | None = None
+    how: str = ""
     withheld: Literal["", "harmless", "quarantined"] = ""
 
 

@@ -8,26 +8,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from redshank.media.hasher import Hasher
-from redshank.media.hashes import FetchError, Frame, ImageHashes, MediaError, MediaHashes, VideoHashes
+from redshank.media.hashes import (
+    FetchError,
+    Frame,
+    ImageHashes,
+    MediaError,
+    MediaHashes,
+    Variant,
+    VideoHashes,
+    VideoVariant,
+)
 
 if TYPE_CHECKING:
-    from redshank.media.compare import VideoMatch, match_videos
+    from redshank.media.compare import NEAR, VideoMatch, match_videos
     from redshank.media.fetching import fetch
 
 __all__ = [
+    "NEAR",
     "FetchError",
     "Frame",
     "Hasher",
     "ImageHashes",
     "MediaError",
     "MediaHashes",
+    "Variant",
     "VideoHashes",
     "VideoMatch",
+    "VideoVariant",
     "fetch",
     "match_videos",
 ]
 
-_LATER = {"VideoMatch": "compare", "match_videos": "compare", "fetch": "fetching"}
+_LATER = {"NEAR": "compare", "VideoMatch": "compare", "match_videos": "compare", "fetch": "fetching"}
 
 
 def __getattr__(name: str) -> Any:

@@ -106,19 +106,21 @@ def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False
     kind, reader = sniff(file.read(HEAD))
     file.seek(0)
     if kind == "image":
-        from redshank.media.pdq import pdq
-        from redshank.media.pictures import read_gray
+        from redshank.media.pictures import hash_picture, read_gray
 
         picture = read_gray(file, reader, limits)
-        hash_, quality = pdq(picture.gray, scaled=picture.scaled)
+        hash_, quality, variants = hash_picture(picture)
         return ImageHashes(
-            **digests, pdq=hash_, quality=quality, width=picture.width, height=picture.height
+            **digests, pdq=hash_, quality=quality, width=picture.width, height=picture.height, variants=variants
         )
     from redshank.media.video import Video
 
     with contextlib.closing(Video(file, reader, limits)) as video:
         frames = video.frames(key_frames=key_frames)
-        return VideoHashes(**digests, frames=frames, seconds=video.seconds, width=video.width, height=video.height)
+        return VideoHashes(
+            **digests, frames=frames, seconds=video.seconds, width=video.width, height=video.height,
+            variants=video.variants(frames),
+        )  # fmt: skip
 
 
 def preview_of(file: BinaryIO, limits: MediaSettings, *, second: float | None, width: int) -> bytes:
@@ -149,7 +151,7 @@ def _load() -> None:
     """Load every reader before writing is shut off and memory is counted."""
     for name in ("Avif", "Bmp", "Gif", "Jpeg", "Png", "Tiff", "WebP"):
         importlib.import_module(f"PIL.{name}ImagePlugin")
-    for name in ("pdq", "pictures", "video"):
+    for name in ("pdq", "pictures", "variants", "video"):
         importlib.import_module(f"redshank.media.{name}")
 
 

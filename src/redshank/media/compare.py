@@ -33,9 +33,17 @@ class VideoMatch(msgspec.Struct, frozen=True):
     seconds: int = 0
 
 
-def match_videos(seen: VideoHashes, known: VideoHashes, limit: int, *, quality: int = 50) -> VideoMatch:
+NEAR = 64
+"""Distance within which a pair of seconds goes on with a match just before or after it. Unrelated frames lie 128 bits
+apart, give or take 8; a logo over a sixth of the picture, or a second cut elsewhere, moves a hash by 30 to 70."""
+
+
+def match_videos(
+    seen: VideoHashes, known: VideoHashes, limit: int, *, quality: int = 50, near: int | None = None
+) -> VideoMatch:
     """Compare two videos, second by second. A pair matches within a Hamming distance of `limit`, of 256 bits.
 
+    With `near` a pair within that distance matches as well where the pair of seconds before it or after it does.
     Frames below `quality` (black, plain, blurred: they resemble each other in all videos) match nothing and do not count.
     """
     mine = [frame for frame in seen.frames if frame.quality >= quality]
@@ -43,7 +51,7 @@ def match_videos(seen: VideoHashes, known: VideoHashes, limit: int, *, quality: 
     if not mine or not theirs:
         return VideoMatch(0.0, 0.0, (), 0, len(mine))
     runs = np.zeros((len(mine), len(theirs)), np.uint16)
-    _measure_runs(runs, mine, theirs, limit)
+    _measure_runs(runs, mine, theirs, limit, max(limit, near or 0))
     hits = runs > 0
     matched = int(hits.any(axis=1).sum())
     pairs = _partners(runs, mine, theirs)
@@ -68,16 +76,23 @@ def _distances(seen: npt.NDArray[np.uint64], known: npt.NDArray[np.uint64]) -> n
     return total
 
 
-def _measure_runs(runs: npt.NDArray[np.uint16], mine: list[Frame], theirs: list[Frame], limit: int) -> None:
-    """Put into `runs[i, j]` how long the unbroken diagonal run of matches up to and with (i, j) is; 0 for no match."""
+def _measure_runs(runs: npt.NDArray[np.uint16], mine: list[Frame], theirs: list[Frame], limit: int, near: int) -> None:
+    """Put into `runs[i, j]` how long the unbroken diagonal run of matches up to and with (i, j) is; 0 for no match.
+
+    A run holds at least one pair within `limit`, and others within `near`.
+    """
     seen, known = _words([frame.pdq for frame in mine]), _words([frame.pdq for frame in theirs])
     for top in range(0, len(seen), ROWS):
-        close = _distances(seen[top : top + ROWS], known) <= limit
-        for i, row in enumerate(close, start=top):
-            if i:
-                runs[i, 1:] = runs[i - 1, :-1]
-            runs[i] += 1
-            runs[i] *= row
+        apart = _distances(seen[top : top + ROWS], known)
+        runs[top : top + ROWS] = np.where(apart <= limit, 2, apart <= near)  # 2: a match; 1: only beside one.
+    if near > limit:
+        for row in range(1, len(runs)):
+            runs[row, 1:][(runs[row, 1:] == 1) & (runs[row - 1, :-1] == 2)] = 2
+        for row in range(len(runs) - 2, -1, -1):
+            runs[row, :-1][(runs[row, :-1] == 1) & (runs[row + 1, 1:] == 2)] = 2
+    runs //= 2
+    for row in range(1, len(runs)):
+        runs[row, 1:] *= runs[row - 1, :-1] + 1
 
 
 def _partners(runs: npt.NDArray[np.uint16], mine: list[Frame], theirs: list[Frame]) -> list[tuple[int, int]]:

@@ -7,11 +7,20 @@ import msgspec
 from redshank.core.errors import BadInput
 
 
+class Variant(msgspec.Struct, frozen=True):
+    """The hash that a picture would have had before it was changed in the way `how` says: `mirrored`, `bordered`."""
+
+    how: str
+    pdq: str
+    quality: int
+
+
 class ImageHashes(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
     """A picture. `sha256`, `md5`, `sha1` and `sha512` are of its bytes, in hex, empty where they are not known;
     `width` and `height` as it is shown, in pixels.
 
-    `pdq` is 64 hex digits; `quality` runs from 0 (nothing to tell it by, as a plain color) to 100.
+    `pdq` is 64 hex digits; `quality` runs from 0 (nothing to tell it by, as a plain color) to 100. `variants` are the
+    hashes it would have had before it was mirrored, turned, framed or cropped, as far as that can be undone.
     """
 
     sha256: str
@@ -22,6 +31,7 @@ class ImageHashes(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
     height: int
     sha1: str = ""
     sha512: str = ""
+    variants: tuple[Variant, ...] = ()
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -37,6 +47,13 @@ class Frame(msgspec.Struct, frozen=True):
     off: float = 0.0
 
 
+class VideoVariant(msgspec.Struct, frozen=True):
+    """The frames that a video would have had before it was changed in the way `how` says, as far as that can be undone."""
+
+    how: str
+    frames: tuple[Frame, ...]
+
+
 class VideoHashes(msgspec.Struct, frozen=True, kw_only=True, tag="video"):
     """A video, one frame for each second of it that was hashed. `seconds` is how long it runs, by its frames' stamps."""
 
@@ -48,6 +65,7 @@ class VideoHashes(msgspec.Struct, frozen=True, kw_only=True, tag="video"):
     height: int
     sha1: str = ""
     sha512: str = ""
+    variants: tuple[VideoVariant, ...] = ()
 
 
 MediaHashes = ImageHashes | VideoHashes

@@ -52,10 +52,20 @@ def pdq(gray: Gray, *, limited: bool = False, scaled: Scaled | None = None) -> t
     """
     if min(gray.shape) < SMALLEST:
         return "0" * 64, 0
-    points = sample(gray, scaled)
-    if limited:
-        points = np.clip((points - np.float32(16)) * np.float32(255 / 219), 0, 255)
-    return _hash(points), _quality(points)
+    return pdq_of(stretched(sample(gray, scaled), limited))
+
+
+def pdq_of(points: Floats) -> tuple[str, int]:
+    """The PDQ hash of a picture and its quality, from its samples (see `sample`), 0 to 255."""
+    return _hash(points), quality_of(points)
+
+
+def stretched(points: Floats, limited: bool) -> Floats:
+    """Samples from 16 to 235 brought to 0 to 255 where they are `limited`; others as they are."""
+    if not limited:
+        return points
+    wide: Floats = np.clip((points - np.float32(16)) * np.float32(255 / 219), 0, 255)
+    return wide
 
 
 def sample(gray: Gray, scaled: Scaled | None = None) -> Floats:
@@ -123,7 +133,7 @@ def _block(weights: npt.NDArray[np.float64], first: int) -> tuple[int, int, int,
     return first, start, end, np.ascontiguousarray(rows[:, start:end], np.float32)
 
 
-def _quality(points: Floats) -> int:
+def quality_of(points: Floats) -> int:
     """How much there is to tell the picture by: steps between neighbors in whole hundredths, summed, over 90."""
     total = 0
     for axis in (0, 1):
@@ -132,13 +142,13 @@ def _quality(points: Floats) -> int:
     return min(total // 90, 100)
 
 
-_FREQUENCIES = np.sqrt(2 / SIDE) * np.cos(
+FREQUENCIES = np.sqrt(2 / SIDE) * np.cos(
     np.pi / (2 * SIDE) * np.arange(1, 17)[:, None] * (2 * np.arange(SIDE)[None, :] + 1)
 )
 """The DCT's rows 1 to 16, of 64 points: the constant term is left out, so brightness does not matter."""
 
 
 def _hash(points: Floats) -> str:
-    waves = (_FREQUENCIES @ points.astype(np.float64) @ _FREQUENCIES.T).astype(np.float32).ravel()
+    waves = (FREQUENCIES @ points.astype(np.float64) @ FREQUENCIES.T).astype(np.float32).ravel()
     median = np.partition(waves, 127)[127]  # The lower of the two middle ones, as the reference takes it.
     return np.packbits((waves > median)[::-1]).tobytes().hex()

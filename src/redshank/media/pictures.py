@@ -15,8 +15,9 @@ import numpy as np
 from PIL import Image
 
 from redshank.core.settings import MediaSettings
-from redshank.media.hashes import MediaError
-from redshank.media.pdq import Gray, Scaled
+from redshank.media.hashes import MediaError, Variant
+from redshank.media.pdq import SMALLEST, Gray, Scaled, pdq_of, sample
+from redshank.media.variants import variants
 
 SCALE_TO = 128
 """Shortest side that a JPEG keeps when it is scaled while decoding, by 2, 4 or 8.
@@ -65,6 +66,15 @@ def read_gray(file: BinaryIO, format_: str, limits: MediaSettings) -> Picture:
     if factor == 1:
         return Picture(gray, width, height)
     return Picture(gray, width, height, Scaled(height, width, factor, turn in _UPSIDE_DOWN, turn in _MIRRORED))
+
+
+def hash_picture(picture: Picture) -> tuple[str, int, tuple[Variant, ...]]:
+    """PDQ hash, quality and variants of a picture that was read. What is too small or plain to be told has no variants."""
+    if min(picture.gray.shape) < SMALLEST:
+        return "0" * 64, 0, ()
+    points = sample(picture.gray, picture.scaled)
+    hash_, quality = pdq_of(points)
+    return hash_, quality, variants(picture.gray, points)
 
 
 def read_preview(file: BinaryIO, format_: str, limits: MediaSettings, width: int) -> bytes:

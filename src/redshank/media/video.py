@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import bisect
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, BinaryIO
 
 import av
 import av.error
+import msgspec
 import numpy as np
 from av.container import InputContainer
 
 from redshank.core.settings import MediaSettings
-from redshank.media.hashes import Frame, MediaError
-from redshank.media.pdq import Gray, pdq
+from redshank.media.hashes import Frame, MediaError, Variant, VideoVariant
+from redshank.media.pdq import SMALLEST, Gray, pdq_of, sample, stretched
+from redshank.media.variants import frame_variants
 
 LOOK_AHEAD = 300
 """Packets read before the first of them is decoded: more than the 250 frames after which x264 sets a key frame."""
@@ -49,6 +51,7 @@ class Video:
         self.limits = limits
         self.width = self.height = 0
         self.seconds = 0.0
+        self._variants: dict[str, tuple[Variant, ...]] = {}
         try:  # From an open file and with one demuxer: no play list can name another file or an address.
             container = av.open(file, format=format_, metadata_errors="replace")
         except (av.error.FFmpegError, ValueError, OverflowError) as error:
@@ -86,6 +89,18 @@ class Video:
         if not found:
             raise MediaError("no frame of this video can be decoded")
         return tuple(found)
+
+    def variants(self, frames: Sequence[Frame]) -> tuple[VideoVariant, ...]:
+        """The other hashes of `frames`, which `frames()` gave: of the whole video mirrored, and within its bars.
+
+        What is found in less than half of its seconds is left out: bars stay where they are.
+        """
+        by_how: dict[str, list[Frame]] = {}
+        for frame in frames:
+            for variant in self._variants.get(frame.pdq, ()):
+                changed = msgspec.structs.replace(frame, pdq=variant.pdq, quality=variant.quality)
+                by_how.setdefault(variant.how, []).append(changed)
+        return tuple(VideoVariant(how, tuple(kept)) for how, kept in by_how.items() if 2 * len(kept) >= len(frames))
 
     def frame_at(self, second: float) -> Any:
         """The decoded frame (an `av.VideoFrame`) that is shown at `second`; the last one where the video ends before."""
@@ -273,7 +288,12 @@ class Video:
         turns = round(frame.rotation / 90) % 4
         gray = np.rot90(gray, turns)
         self.height, self.width = gray.shape
-        return pdq(gray, limited=limited)
+        if min(gray.shape) < SMALLEST:
+            return "0" * 64, 0
+        points = stretched(sample(gray), limited)
+        hash_, quality = pdq_of(points)
+        self._variants[hash_] = frame_variants(gray, points, limited=limited)
+        return hash_, quality
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self.limits.max_pixels:
