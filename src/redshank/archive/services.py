@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,11 @@ def blob_store() -> BlobStore:
     return BlobStore(Path(settings.DATA_DIR) / "blobs")
 
 
+@lru_cache(maxsize=8192)
+def _adapt(value: datetime) -> Any:
+    return connection.ops.adapt_datetimefield_value(value)  # the same for every connection of an installation
+
+
 class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event on its way in. `event` carries no media bytes; `blobs` says where they lie, by media id.
 
@@ -64,8 +69,7 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 def claim(new: Sequence[NewEvent], *, now: datetime) -> set[tuple[str, str]]:
     """Insert the events that are not there yet; give (network, id) of those. Runs in the caller's transaction."""
-    adapt = cache(connection.ops.adapt_datetimefield_value)
-    received = adapt(now)
+    received = _adapt(now)
     claimed: set[tuple[str, str]] = set()
     row = f"({', '.join(['%s'] * (len(_COLUMNS) - 3))}, '', 0, '')"
     head = f"INSERT INTO {EventRecord._meta.db_table} ({', '.join(_COLUMNS)}) VALUES "  # noqa: SLF001, S608
@@ -82,7 +86,7 @@ def claim(new: Sequence[NewEvent], *, now: datetime) -> set[tuple[str, str]]:
                     event.network,
                     event.id,
                     event.__struct_config__.tag,
-                    adapt(event.at),
+                    _adapt(event.at),
                     received,
                     account.id if account else "",
                     subject.kind if subject else "",
@@ -154,14 +158,13 @@ def see_accounts(events: Iterable[Event]) -> None:
                 seen[key] = {**news, "first_seen": event.at, "last_seen": event.at}
     if not seen:
         return
-    adapt = cache(connection.ops.adapt_datetimefield_value)
     rows = []
     for (network, account_id), row in sorted(seen.items()):
         told = [_storable(row.get(name)) for name in _TOLD]
-        told[_CREATED] = adapt(row["created_at"]) if "created_at" in row else None
+        told[_CREATED] = _adapt(row["created_at"]) if "created_at" in row else None
         texts = ["" if value is None else value for value in told[:_TEXTS]]
         state = row.get("state")
-        first, last = adapt(row["first_seen"]), adapt(row["last_seen"])
+        first, last = _adapt(row["first_seen"]), _adapt(row["last_seen"])
         rows.append((network, account_id, *texts, *told[_TEXTS:], state or "active", first, last, *told, state))
     table = AccountRecord._meta.db_table  # noqa: SLF001
     newer = f"excluded.last_seen >= {table}.last_seen"
