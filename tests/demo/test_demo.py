@@ -49,7 +49,7 @@ def test_nothing_is_lost_and_nothing_done_twice_though_server_and_worker_are_kil
         [sys.executable, "-m", "redshank.cli", *words, "--dir", str(place), "--json-summary", str(told)],
         cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         # A shell that runs us in the background has Ctrl-C ignored, which a child would inherit.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - takes no lock
     )  # fmt: skip
     try:
         assert eventually(told.exists, 240, demo), demo.communicate()[0]
