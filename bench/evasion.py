@@ -24,14 +24,13 @@ from pathlib import Path
 import numpy as np
 
 from redshank.evasion import Model, Scorer, SuspensionIndex, encode, fit, save_model
-from redshank.evasion.evidence import FOLLOW, PHONE, Encoded, take
+from redshank.evasion.evidence import DEVICE, PHONE, Encoded, less, take
 from redshank.evasion.fitting import calibration_error, recall_at
 from redshank.evasion.profiles import KeyedToken, Profile
 from redshank.evasion.tables import read_accounts, read_owners
 
 GENERATOR = Path(__file__).resolve().parents[2] / "shared" / "bench" / "linking" / "make_accounts.py"
 LEVELS = ("return_low", "return_medium", "return_high")
-DEVICE = PHONE - 3
 
 
 def world(folder: Path, suspended: int, new: int, seed: int) -> Path:
@@ -43,27 +42,6 @@ def world(folder: Path, suspended: int, new: int, seed: int) -> Path:
         subprocess.run([*command, "--seed", str(seed), "--out", str(part)], check=True, stdout=subprocess.DEVNULL)
         part.rename(made)
     return made
-
-
-def without(new: Encoded, *, kinds: range | None = None, follows: int | None = None, time_gap: bool = True) -> Encoded:
-    """The new accounts as they would be with less known of them: no keys of `kinds`, only so many follows, no date."""
-    accounts, counts = new.accounts, new.accounts.counts.copy()
-    keep = np.ones(len(accounts.keys), np.bool_)
-    random = np.random.default_rng(5)
-    if kinds is not None:
-        keep &= ~np.isin(new.kinds, list(kinds))
-        counts[:, list(kinds)] = 0
-    owner = np.repeat(np.arange(len(new)), np.diff(accounts.starts))
-    if follows is not None:
-        order = np.lexsort((random.random(len(owner)), new.kinds != FOLLOW, owner))
-        place = np.empty(len(owner), np.int64)
-        place[order] = np.arange(len(owner)) - accounts.starts[:-1][owner[order]]
-        keep &= (new.kinds != FOLLOW) | (place < follows)
-        counts[:, FOLLOW] = np.minimum(counts[:, FOLLOW], follows)
-    starts = np.zeros(len(new) + 1, np.int64)
-    np.cumsum(np.bincount(owner[keep], minlength=len(new)), out=starts[1:])
-    changed = accounts._replace(counts=counts, starts=starts, keys=accounts.keys[keep])
-    return Encoded(changed, new.kinds[keep], new.created if time_gap else np.zeros_like(new.created))
 
 
 class Outcome:
@@ -168,7 +146,6 @@ def splink(folder: Path, model: Model) -> None:
     index = SuspensionIndex.build(read_accounts(folder / "suspended.parquet"))
     ours = Outcome(index, Scorer(model), new).judge(new, owners, truth)
     theirs, seconds = link(folder)
-    them = Judged.__new__(Judged)
     outcome = Outcome.__new__(Outcome)
     ids = new.accounts.ids.tolist()
     outcome.chance = np.array([theirs.get(number, (0, 0.0))[1] for number in ids])
@@ -221,10 +198,10 @@ def main() -> None:
     variants = {"all evidence": main_outcome}
     if not args.no_variants:
         some = take(new, np.arange(min(len(new), 3_000 if args.quick else len(new))))
-        variants["no tokens"] = Outcome(index, scorer, without(some, kinds=range(DEVICE, PHONE + 1)))
-        variants["no time gap"] = Outcome(index, scorer, without(some, time_gap=False))
+        variants["no tokens"] = Outcome(index, scorer, less(some, kinds=range(DEVICE, PHONE + 1)))
+        variants["no time gap"] = Outcome(index, scorer, less(some, times=False))
         for follows in (0, 5, 10, 20):
-            variants[f"{follows} follows"] = Outcome(index, scorer, without(some, follows=follows))
+            variants[f"{follows} follows"] = Outcome(index, scorer, less(some, follows=follows, seed=5))
     added, removed = updates(index, 4_000 if args.quick else 20_000)
 
     owners, truth = read_owners(measured)  # Only now: to count.

@@ -236,3 +236,25 @@ def take(encoded: Encoded, rows: npt.NDArray[np.int64]) -> Encoded:
     return Encoded(
         Accounts(**columns, starts=starts, keys=old.keys[places]), encoded.kinds[places], encoded.created[rows]
     )
+
+
+def less(
+    encoded: Encoded, *, kinds: Collection[int] = (), follows: int | None = None, times: bool = True, seed: int = 1
+) -> Encoded:
+    """The accounts as they would be were less known of them: no keys of `kinds`, no more than so many follows, no times."""
+    accounts, counts = encoded.accounts, encoded.accounts.counts.copy()
+    keep = ~np.isin(encoded.kinds, list(kinds))
+    counts[:, list(kinds)] = 0
+    owner = np.repeat(np.arange(len(encoded)), np.diff(accounts.starts))
+    if follows is not None:
+        is_follow = encoded.kinds == FOLLOW
+        order = np.lexsort((np.random.default_rng(seed).random(len(owner)), ~is_follow, owner))
+        place = np.empty(len(owner), np.int64)
+        place[order] = np.arange(len(owner)) - accounts.starts[:-1][owner[order]]
+        keep &= ~is_follow | (place < follows)
+        counts[:, FOLLOW] = np.minimum(counts[:, FOLLOW], follows)
+    starts = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum(np.bincount(owner[keep], minlength=len(encoded)), out=starts[1:])
+    created = encoded.created if times else np.zeros_like(encoded.created)
+    changed = accounts._replace(counts=counts, starts=starts, keys=accounts.keys[keep])
+    return Encoded(changed, encoded.kinds[keep], created)

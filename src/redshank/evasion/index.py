@@ -35,7 +35,7 @@ TAIL = 256
 FAN = 4
 """So many segments of like size are joined into one."""
 FLOOR_BITS = 8.0
-"""Keys shared by more than one account in 2**8 do not help to find; above, each bit counts. Tuned on `train` alone."""
+"""Keys shared by more than one account in 2**8 do not help to find; above, each bit counts. Chosen on the workload of seed 99."""
 FEW = 64
 """Added to the number of accounts, so that in a very small index a key that all of them share still finds them."""
 KIND_WEIGHTS = np.array([1, 1, 1, 0.5, 1, 0.3, 0.4, 1, 0.6, 1, 1] + [0.4] * kernels.LOOKUPS, np.float64)
@@ -47,8 +47,8 @@ _COLUMNS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "languages": (np.uint16, ()), "counts": (np.uint16, (len(KINDS),)), "starts": (np.int64, ()), "keys": (np.uint32, ()),
 }  # fmt: skip
 _POSTINGS: dict[str, Any] = {
-    "vocabulary": np.uint32, "firsts": np.uint32, "docs": np.uint32, "common": np.uint32, "counted": np.uint32,
-    "directory": np.uint32,
+    "vocabulary": np.uint32, "firsts": np.uint32, "docs": np.uint32, "lone": np.uint32, "common": np.uint32,
+    "counted": np.uint32, "directory": np.uint32, "lone_directory": np.uint32,
 }  # fmt: skip
 _CIRCLES: dict[str, tuple[Any, tuple[int, ...]]] = {
     "members": (np.uint16, ()), "sizes": (np.int64, ()), "starts": (np.int64, ()), "keys": (np.uint32, ()),
@@ -62,9 +62,11 @@ class Postings(NamedTuple):
     vocabulary: npt.NDArray[np.uint32]
     firsts: npt.NDArray[np.uint32]
     docs: npt.NDArray[np.uint32]
+    lone: npt.NDArray[np.uint32]
     common: npt.NDArray[np.uint32]
     counted: npt.NDArray[np.uint32]
     directory: npt.NDArray[np.uint32]
+    lone_directory: npt.NDArray[np.uint32]
 
 
 class Pairs(NamedTuple):
@@ -104,10 +106,12 @@ class _Segment:
 
     @classmethod
     def build(cls, accounts: Accounts, members: npt.NDArray[np.uint16]) -> _Segment:
+        if len(accounts.keys) + len(accounts.ids) * kernels.LOOKUPS >= 1 << 32:
+            raise Problem("more evidence than one index holds", hint="Some 40 million accounts: split them by network.")
         made = kernels.build_postings(accounts.starts, accounts.keys, accounts.avatars, accounts.handles, COMMON)
-        vocabulary, firsts, docs, common, counted = made
-        directory = kernels.build_directory(vocabulary)
-        return cls(accounts, Postings(vocabulary, firsts, docs, common, counted, directory), members)
+        directories = kernels.build_directory(made[0]), kernels.build_directory(made[3])
+        vocabulary, firsts, docs, lone, common, counted = made
+        return cls(accounts, Postings(vocabulary, firsts, docs, lone, common, counted, *directories), members)
 
     def place(self, number: int) -> int:
         """Where the live account of that id stands, or -1."""
@@ -235,6 +239,7 @@ class SuspensionIndex:
                 self._totals -= holder.columns["counts"][at]
                 holder.columns["counts"][at] = 0  # What the law wants gone is gone from the tail with this.
                 holder.columns["avatars"][at] = holder.columns["handles"][at] = holder.columns["names"][at] = 0
+                holder.keys[holder.starts[at] : holder.starts[at + 1]] = 0
                 holder.lookups[at] = -1
             else:
                 self._totals -= holder.accounts.counts[at]
@@ -268,7 +273,7 @@ class SuspensionIndex:
         places = np.zeros(len(circles.keys), np.int64)
         counted = np.zeros(len(circles.keys), np.int64)
         kernels.find_keys(
-            circles.keys.astype(np.int64), postings.directory, postings.vocabulary, postings.firsts, postings.common,
+            circles.keys.astype(np.int64), postings.directory, postings.vocabulary, postings.firsts, postings.lone_directory, postings.lone, postings.common,
             postings.counted, places, places.copy(), counted,
         )  # fmt: skip
         bits = kernels.best_votes(
@@ -304,7 +309,17 @@ class SuspensionIndex:
                 low, high = np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.int64)
                 p = segment.postings
                 kernels.find_keys(
-                    wanted, p.directory, p.vocabulary, p.firsts, p.common, p.counted, low, high, frequencies
+                    wanted,
+                    p.directory,
+                    p.vocabulary,
+                    p.firsts,
+                    p.lone_directory,
+                    p.lone,
+                    p.common,
+                    p.counted,
+                    low,
+                    high,
+                    frequencies,
                 )
                 ranges.append((low, high))
             if count:
@@ -533,9 +548,11 @@ def _check(accounts: Accounts, postings: Postings, circles: Circles, header: _He
         and len(accounts.starts) == n + 1
         and runs(accounts.starts, len(accounts.keys))
         and len(postings.firsts) == len(postings.vocabulary) + 1
-        and runs(postings.firsts, len(postings.docs))
+        and runs(postings.firsts, len(postings.docs) - len(postings.lone))
         and len(postings.directory) == 65537
         and runs(postings.directory, len(postings.vocabulary))
+        and len(postings.lone_directory) == 65537
+        and runs(postings.lone_directory, len(postings.lone))
         and len(postings.common) == len(postings.counted)
         and len(circles.members) == n
         and len(circles.hours) == count > 0

@@ -153,7 +153,8 @@ def sort_by_key(pairs: Any, spare: Any, count: Any) -> Any:
 
 @kernel
 def build_postings(starts: Any, keys: Any, avatars: Any, handles: Any, cap: Any) -> Any:
-    """Inverts accounts: vocabulary, where each key's accounts start, the accounts; and the keys of more than `cap`, counted.
+    """Inverts accounts: vocabulary, where each key's accounts start, the accounts; the keys that one account alone has,
+    whose accounts stand after all others; and the keys of more than `cap`, counted.
 
     Of many keys, one sixteenth at a time, so that the memory needed beside the result stays small.
     """
@@ -165,9 +166,11 @@ def build_postings(starts: Any, keys: Any, avatars: Any, handles: Any, cap: Any)
     vocabulary = np.empty(total, np.uint32)
     firsts = np.empty(total + 1, np.uint32)
     docs = np.empty(total, np.uint32)
+    lone = np.empty(total, np.uint32)
+    lone_docs = np.empty(total, np.uint32)
     common = np.empty(total // (cap + 1) + 1, np.uint32)
     counted = np.empty(total // (cap + 1) + 1, np.uint32)
-    terms = at = commons = 0
+    terms = at = commons = lonely = 0
     pairs = np.empty(total // 8 + 1024, np.uint64)
     parts = 16 if total > 1 << 22 else 1
     for part in range(parts):
@@ -194,6 +197,10 @@ def build_postings(starts: Any, keys: Any, avatars: Any, handles: Any, cap: Any)
                 common[commons] = key
                 counted[commons] = end - j
                 commons += 1
+            elif end - j == 1:
+                lone[lonely] = key
+                lone_docs[lonely] = some[j] & np.uint64(0xFFFFFFFF)
+                lonely += 1
             else:
                 vocabulary[terms] = key
                 firsts[terms] = at
@@ -210,7 +217,8 @@ def build_postings(starts: Any, keys: Any, avatars: Any, handles: Any, cap: Any)
     return (
         vocabulary[:terms].copy(),
         firsts[: terms + 1].copy(),
-        docs[:at].copy(),
+        np.concatenate((docs[:at], lone_docs[:lonely])),
+        lone[:lonely].copy(),
         common[:commons].copy(),
         counted[:commons].copy(),
     )
@@ -230,11 +238,26 @@ def build_directory(vocabulary: Any) -> Any:
 
 
 @kernel
+def find_key(key: Any, directory: Any, keys: Any) -> Any:
+    """Where `key` stands in `keys`, ascending, or -1."""
+    low, high = np.int64(directory[key >> 16]), np.int64(directory[(key >> 16) + 1])
+    while low < high:
+        middle = (low + high) >> 1
+        if np.int64(keys[middle]) < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < len(keys) and np.int64(keys[low]) == key else np.int64(-1)
+
+
+@kernel
 def find_keys(
     wanted: Any,
     directory: Any,
     vocabulary: Any,
     firsts: Any,
+    lone_directory: Any,
+    lone: Any,
     common: Any,
     counted: Any,
     lows: Any,
@@ -247,15 +270,15 @@ def find_keys(
         key = wanted[i]
         if key < 0:
             continue
-        low, high = np.int64(directory[key >> 16]), np.int64(directory[(key >> 16) + 1])
-        while low < high:
-            middle = (low + high) >> 1
-            if np.int64(vocabulary[middle]) < key:
-                low = middle + 1
-            else:
-                high = middle
-        if low < len(vocabulary) and np.int64(vocabulary[low]) == key:
-            lows[i], highs[i] = firsts[low], firsts[low + 1]
+        place = find_key(key, lone_directory, lone)
+        if place >= 0:
+            lows[i] = np.int64(firsts[-1]) + place
+            highs[i] = lows[i] + 1
+            frequencies[i] += 1
+            continue
+        place = find_key(key, directory, vocabulary)
+        if place >= 0:
+            lows[i], highs[i] = firsts[place], firsts[place + 1]
             frequencies[i] += highs[i] - lows[i]
             continue
         low, high = np.int64(0), np.int64(len(common))
@@ -347,7 +370,7 @@ def gather(
 FEATURES = (
     "follows", "follows_rare", "follows_rare_share", "follows_common", "circle", "followers", "mentions", "links",
     "declared", "words", "words_share", "handle", "display_name", "name_parts", "avatar", "avatar_common", "hours", "gap",
-    "language", "device", "address", "mail", "phone", "lead", "listed", "successor", "follows_plain",
+    "language", "device", "address", "mail", "phone", "lead", "listed", "successor", "known",
 )  # fmt: skip
 """What `compare` measures of a pair, one column each; NaN where either account lacks the evidence."""
 _SHARES = np.array([0.04, 0.1, 0.2, 0.35, 0.55, 0.8])
@@ -421,7 +444,7 @@ def popcount(x: Any) -> Any:
 (
     _FOLLOWS, _RARE, _RARE_SHARE, _COMMON, _CIRCLE, _FOLLOWERS, _MENTIONS, _LINKS, _DECLARED, _WORDS, _WORDS_SHARE, _HANDLE,
     _DISPLAY, _PARTS, _AVATAR, _AVATAR_COMMON, _HOURS, _GAP, _LANGUAGE, _DEVICE, _ADDRESS, _MAIL, _PHONE, LEAD, LISTED,
-    _SUCCESSOR, _PLAIN,
+    _SUCCESSOR, _KNOWN,
 ) = range(len(FEATURES))  # fmt: skip
 _SUMMED = np.array([
     (1, _FOLLOWERS), (2, _MENTIONS), (3, _LINKS), (4, _DECLARED), (5, _WORDS), (6, _PARTS),
@@ -514,7 +537,6 @@ def compare(
         common_expected = 0.0
         fitting = unfitting = 0
         ratio = np.zeros(len(_SHARES))
-        plain = np.zeros(len(_SHARES))
         followed = max(np.int64(all_counts[place, 0]), 1)
         j = end = starts[place]
         last_kind = -1
@@ -550,20 +572,18 @@ def compare(
                 if agrees:
                     for s in range(len(_SHARES)):
                         ratio[s] += math.log2(1 - _SHARES[s] + _SHARES[s] * follows_each / (followed * chance))
-                        plain[s] += math.log2(1 - _SHARES[s] + _SHARES[s] * follows_each / (followed * everywhere))
+        x[_KNOWN] = counts[0]
         has = counts > 0
         old = all_counts[place]
         if has[0] and old[0] > 0:
-            for turn in range(2):
-                top = -1e30
-                values = plain if turn else ratio
-                for s in range(len(_SHARES)):
-                    values[s] += (np.int64(counts[0]) - shared[0]) * math.log2(1 - _SHARES[s])
-                    top = max(top, values[s])
-                mean = 0.0
-                for s in range(len(_SHARES)):
-                    mean += 2.0 ** (values[s] - top)
-                x[_PLAIN if turn else _FOLLOWS] = top + math.log2(mean / len(_SHARES))
+            top = -1e30
+            for s in range(len(_SHARES)):
+                ratio[s] += (np.int64(counts[0]) - shared[0]) * math.log2(1 - _SHARES[s])
+                top = max(top, ratio[s])
+            mean = 0.0
+            for s in range(len(_SHARES)):
+                mean += 2.0 ** (ratio[s] - top)
+            x[_FOLLOWS] = top + math.log2(mean / len(_SHARES))
             x[_RARE] = rare
             if rare_new:
                 x[_RARE_SHARE] = rare / rare_new
@@ -709,15 +729,8 @@ def assign(starts: Any, keys: Any, kinds: Any, rows: Any, known: Any, directory:
         for j in range(starts[rows[i]], starts[rows[i] + 1]):
             if kinds[j] != 0:
                 continue
-            key = np.int64(keys[j])
-            low, high = np.int64(directory[key >> 16]), np.int64(directory[(key >> 16) + 1])
-            while low < high:
-                middle = (low + high) >> 1
-                if np.int64(known[middle]) < key:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low < len(known) and np.int64(known[low]) == key:
+            low = find_key(np.int64(keys[j]), directory, known)
+            if low >= 0:
                 for c in range(1, circles):
                     scores[c] += weights[low, c]
         top = JOIN_BITS
@@ -945,16 +958,16 @@ def boost(
 ) -> Any:
     """Cyclic Newton boosting of an additive model: each round each term moves a little towards what its bins still miss.
 
-    `bins` int32 (n, terms), -1 for unknown; `labels` and `weights` float64 (n,); `bits` float64, in nats, is changed in
+    `bins` int32 (terms, n), -1 for unknown; `labels` and `weights` float64 (n,); `bits` float64, in nats, is changed in
     place. Returns the prior, in nats. After the manner of generalized additive models fitted by boosting (Lou, Caruana,
     Gehrke: Intelligible models for classification and regression, KDD 2012), with a ridge on each bin.
     """
-    n, terms = bins.shape
+    terms, n = bins.shape
     score = np.full(n, prior)
-    for i in range(n):
-        for t in range(terms):
-            if bins[i, t] >= 0:
-                score[i] += bits[bins[i, t]]
+    for t in range(terms):
+        for i in range(n):
+            if bins[t, i] >= 0:
+                score[i] += bits[bins[t, i]]
     gradient, curvature = np.zeros(len(bits)), np.zeros(len(bits))
     step = np.zeros(len(bits))
     for _ in range(rounds):
@@ -972,7 +985,7 @@ def boost(
             gradient[a:b] = 0
             curvature[a:b] = 0
             for i in range(n):
-                place = bins[i, t]
+                place = bins[t, i]
                 if place >= 0:
                     p = 1 / (1 + math.exp(-score[i]))
                     gradient[place] += weights[i] * (labels[i] - p)
@@ -987,7 +1000,7 @@ def boost(
                 step[j] = new - bits[j]
                 bits[j] = new
             for i in range(n):
-                place = bins[i, t]
+                place = bins[t, i]
                 if place >= 0:
                     score[i] += step[place]
     return prior
