@@ -277,7 +277,7 @@ def propagate(starts: Any, others: Any, weights: Any, rounds: Any) -> Any:
     communities. Gives labels, int64 (accounts,).
     """
     n = len(starts) - 1
-    labels = np.arange(n)
+    labels: Any = np.arange(n)
     weight = np.zeros(n, np.float64)
     for _ in range(rounds):
         changed = 0
@@ -319,9 +319,35 @@ def sketch_text(codes: Any, size: Any, out: Any) -> Any:
         out[place] = min(out[place], np.uint32(h & np.uint64(0xFFFFFFFE)))
     if out.min() == empty:
         full = out.copy()
-        for place in range(places):
+        for bare in range(places):
             step = 0
-            while step < places and full[(place + step) % places] == empty:
+            while step < places and full[(bare + step) % places] == empty:
                 step += 1
             if step and step < places:
-                out[place] = np.uint32(mix(np.uint64(full[(place + step) % places]) + np.uint64(step)) >> np.uint64(33))
+                out[bare] = np.uint32(mix(np.uint64(full[(bare + step) % places]) + np.uint64(step)) >> np.uint64(33))
+
+
+@kernel
+def stand_for(sketches: Any, heads: Any, enough: Any, same: Any) -> Any:
+    """For each text the one that stands for it, int64 (n,), -1 for those that are not long `enough`.
+
+    `heads`, int32 (bands, n), is the first text with the same band. A text is held against what stands for those heads, and
+    joins the one it agrees with in most places, if these are at least `same`; else it stands for itself.
+    """
+    out: Any = np.full(len(sketches), -1, np.int64)
+    for i in range(len(sketches)):
+        if not enough[i]:
+            continue
+        best, most = i, same - 1
+        for band in range(len(heads)):
+            head = heads[band, i]
+            if head == i or out[head] < 0:
+                continue
+            leader = out[head]
+            agreed = 0
+            for place in range(sketches.shape[1]):
+                agreed += sketches[leader, place] == sketches[i, place]
+            if agreed > most:
+                best, most = leader, agreed
+        out[i] = best
+    return out
