@@ -66,7 +66,8 @@ def plant(now: datetime | None = None, *, many: int = 60) -> dict[str, Any]:
     from redshank.archive.models import EventRecord
     from redshank.archive.services import NewEvent, blob_store, claim, keep_blobs, note_blobs, see_accounts
     from redshank.audit.services import Step, record
-    from redshank.banks.models import Bank, Entry
+    from redshank.banks.models import Bank, Entry, MatchCount
+    from redshank.banks.services import dispute_entry, give_opinion
     from redshank.cases import services as cases
     from redshank.core import decode_event, stable_id
     from redshank.enforcement import services as enforcement
@@ -107,6 +108,14 @@ def plant(now: datetime | None = None, *, many: int = 60) -> dict[str, Any]:
                     label=f"{text.split()[0].lower()} {number}", added_by="user:lee", added_at=now - timedelta(days=30 - number),
                     withdrawn_at=now - timedelta(days=1) if number == 2 else None, withdrawn_by="user:lee" if number == 2 else "",
                 )  # fmt: skip
+    first = banks["marsh-pictures"].entries.earliest("pk")
+    if not MatchCount.objects.exists():
+        for day in range(25):
+            hour = now.replace(minute=0, second=0) - timedelta(days=day, hours=1)
+            MatchCount.objects.create(entry=first, hour=hour, count=1 + day * 37 % 90)
+        give_opinion(first.pk, "Marsh watch", "agrees", by="system", now=now)
+        dispute_entry(first.pk, "It is the logo of a news program.", by="user:mara", now=now)
+        type(first).objects.filter(pk=first.pk).update(quarantined_at=now - timedelta(minutes=20))
     blobs = blob_store()
     still, film = blobs.put(picture(3)), blobs.put(video())
     note_blobs({still: blobs.path(still).stat().st_size, film: blobs.path(film).stat().st_size}, now=now)
@@ -244,4 +253,5 @@ def plant(now: datetime | None = None, *, many: int = 60) -> dict[str, Any]:
         )
     ids["decided"] = done
     record([Step(actor="rule:recruiting@3f2a91c0", step="verdict", object="event:marsh.example/e-3", reason="Recruiting words beside a known picture", evidence=("marsh.example/e-3",), body={"case": ids["main"]})], now=at)  # fmt: skip
+    ids["entry"] = first.pk
     return ids

@@ -16,9 +16,9 @@ OTHER_DOORS = ("api/v1/", "healthz", "readyz", "metrics")
 """Routes with a door of their own: API keys, and what a monitor asks."""
 ARGUMENTS: dict[str, Any] = {
     "case_id": 1, "decision_id": 1, "event": 1, "what": "take", "sha256": "0" * 64, "network": "marsh.example",
-    "account_id": "a-1", "name": "bank", "rule_id": "rule", "action_id": "act_1", "username": "mara",
+    "account_id": "a-1", "name": "bank", "rule_id": "rule", "entry_id": 1, "action_id": "act_1", "username": "mara",
 }  # fmt: skip
-WHAT = {"case_step": "take", "connector_step": "pause", "person": "on"}
+WHAT = {"case_step": "take", "entry_step": "note", "connector_step": "pause", "person": "on"}
 
 
 def routes() -> Iterator[tuple[str, str, Any]]:

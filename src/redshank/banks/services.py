@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TextIO, TypeVar
@@ -469,6 +470,34 @@ class _Row(msgspec.Struct):
 
 
 _row = msgspec.json.Decoder(_Row)
+
+
+def first_rows(bank: Bank, lines: TextIO, most: int) -> list[NewEntry]:
+    """The first entries that a file names, as it names them. Raises as `import_entries`."""
+    rows = (item for _, item in _rows(bank, lines))
+    return list(islice((item for item in rows if isinstance(item, NewEntry)), most))
+
+
+def canonical_forms(text: str) -> set[str]:
+    """What banks of any kind would keep of `text`; empty where none could."""
+    forms: set[str] = set()
+    for kind in KINDS:
+        with suppress(BadInput):
+            forms.add(canonical(kind, text))
+    return forms
+
+
+class _Rehearsed(Exception):
+    """Takes a rehearsal back."""
+
+
+def rehearse_import(bank: Bank, lines: TextIO, *, now: datetime) -> Added:
+    """What `import_entries` would do, and nothing done. `entries` is empty, as their ids would be others."""
+    added = Added()
+    with suppress(_Rehearsed), transaction.atomic():
+        added = import_entries(bank, lines, by="system", now=now)
+        raise _Rehearsed
+    return msgspec.structs.replace(added, entries=())
 
 
 def import_entries(

@@ -17,7 +17,7 @@ from PIL import Image
 
 from redshank.archive import services as archive
 from redshank.core.errors import BadInput
-from redshank.media import Hasher, VideoHashes
+from redshank.media import Hasher, MediaHashes, VideoHashes
 
 WIDTH = 960
 STRIP = 12
@@ -58,6 +58,11 @@ def preview(sha256: str, second: float | None, *, veiled: bool) -> bytes:
         clear = _with_hasher().preview(_bytes_of(sha256), second=second, width=WIDTH)
         _keep(place, clear)
     return _veil(clear) if veiled else clear
+
+
+def hashes(path: Path) -> MediaHashes:
+    """The hashes of a file on this machine, made in the bounded child. Raises MediaError, naming what is wrong with it."""
+    return _with_hasher().hash(path)
 
 
 def moments(seconds: float, ranges: list[tuple[float, float]]) -> list[tuple[float, bool]]:

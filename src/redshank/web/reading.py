@@ -63,6 +63,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     at: datetime
     because: tuple[str, ...] = ()
+    withheld: str = ""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -193,6 +194,7 @@ def _why_found(one: Seen, at: datetime) -> Why:
         share=share,
         severity=match.severity,
         bank=match.bank,
+        withheld=match.withheld,
         seen=finding.seen[:300],
         anchor=_anchor(one),
         source=match.source,

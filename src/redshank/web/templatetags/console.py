@@ -172,6 +172,14 @@ _TONES = {
     "withdrawn": ("plain", "cross"),
     "paused": ("amber", "pause"),
     "receiving": ("green", "check"),
+    "quarantined": ("red", "warn"),
+    "harmless": ("green", "check"),
+    "disputed": ("amber", "info"),
+    "expired": ("plain", "cross"),
+    "weak": ("plain", "info"),
+    "agrees": ("green", "check"),
+    "disagrees": ("amber", "cross"),
+    "seen": ("plain", "eye"),
 }
 
 
@@ -227,6 +235,26 @@ def timeline(seconds: float, ranges: Sequence[tuple[float, float]]) -> SafeStrin
         '<rect class="track" x="0" y="3" width="100" height="2"/>{}</svg>',
         hits,
     )
+
+
+@register.simple_tag
+def columns(days: Sequence[tuple[Any, int]]) -> SafeString:
+    """Numbers a day as columns that begin at zero; the template says them as a list, too."""
+    most = max((count for _day, count in days), default=0) or 1
+    bars = format_html_join(
+        "",
+        '<rect class="fill" x="{}" y="{}" width="8" height="{}"><title>{}: {}</title></rect>',
+        (
+            (at * 10 + 1, round(60 - 60 * count / most, 1), round(60 * count / most, 1), day, count)
+            for at, (day, count) in enumerate(days)
+            if count
+        ),
+    )
+    return format_html(
+        '<svg class="columns" viewBox="0 0 {0} 61" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
+        '<rect class="track" y="60" width="{0}" height="1"/>{1}</svg>',
+        10 * len(days), bars,
+    )  # fmt: skip
 
 
 @register.filter

@@ -26,6 +26,7 @@ from redshank.people.models import User
 from redshank.policies import services as policies
 from redshank.web import previews, reading
 from redshank.web.permissions import Asked, needs
+from redshank.web.views.banks import bankable
 from redshank.web.views.queue import next_case
 from redshank.web.words import OUTCOMES, SUBJECTS, VERB_KEYS, VERBS, word
 
@@ -83,6 +84,7 @@ def _page(request: Asked, found: Case, *, status: int = 200, **more: Any) -> Htt
         "fired": [why for why in whys if why.kind == "fired"],
         "pieces": pieces,
         "rest": rest,
+        "bankable": bankable(pieces) if request.user.may("banks.change") else None,
         "earlier": cases.earlier_cases(found),
         "history": reading.history(found),
         **reading.past(found.network, found.account_id, but=found.pk),

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 from redshank.archive import services as archive
 from redshank.archive.models import Blob, EventRecord
 from redshank.audit.models import Entry
+from redshank.banks import quarantine
 from redshank.core import Problem
 from redshank.enforcement import services as enforcement
 from redshank.enforcement.models import Action
@@ -47,6 +48,7 @@ def system(request: Asked) -> HttpResponseBase:
         "store": {"sqlite": "SQLite", "postgresql": "PostgreSQL"}.get(connection.vendor, connection.vendor),
         "disk": disk,
         "disk_share": disk.used / disk.total if disk.total else 0,
+        "quarantined": list(quarantine.quarantined()[:20]),
         "blobs": Blob.objects.aggregate(n=Count("pk"), size=Sum("size")),
         "data_dir": settings.DATA_DIR,
     }
