@@ -5,7 +5,7 @@
 Originals are the photograph of the shared data and those of scikit-image, where they are, and rendered pictures of two
 makers. Each is edited, saved as JPEG and hashed as the child process does it; an edit counts as found where the
 original's plain hash lies within 31 bits of the copy's (plain PDQ, and threatexchange's own hasher), or of one of its
-variants, or where local features put it there (`media.partial`). Pictures that have nothing in common are held against
+variants. Pictures that have nothing in common are held against
 each other by each method, to count false matches: the share of pairs is to be 1e-6 at most.
 """
 
@@ -292,8 +292,44 @@ def main() -> None:
     for name in EDITS:
         rows = [np.mean(results[name, level], axis=0) for level in range(3)]
         print(f"{name:26} " + " ".join(f"{' / '.join(f'{row[m]:.2f}' for row in rows):>18}" for m in range(3)))
+    partial = _recall(results, PARTIAL, level=2)
+    print(f"\nof copies that cover, or are, 30 % of the frame: {partial:.2f}")
+    strangers(300 if args.quick else 2500, args.seed)
     bar("copies_dihedral_recall", _recall(results, DIHEDRAL))
     bar("copies_border_recall", _recall(results, BORDER))
+    bar("copies_partial30_recall", partial)
+
+
+def strangers(count: int, seed: int) -> None:
+    """Print what is found among pictures that have nothing in common, some with bars and captions on them."""
+    rng = np.random.default_rng(seed + 2)
+    pictures = [render(rng, (320, 240)) if n % 2 else picture(rng, 320, 240) for n in range(count)]
+    names = ["compressed", "letterbox", "caption above", "captions on both sides", "border", "bars of its own blur"]
+    edited = [EDITS[names[n % 6]](image, n % 3, rng, image) for n, image in enumerate(pictures)]
+    known, seen = ([hashed(saved(image, 85)) for image in images] for images in (pictures, edited))
+    enough = LIMITS.pdq_quality
+    plain = bits([one.pdq for one in known])
+    good = np.array([one.quality >= enough for one in known])
+    path = REAL / "pdq-haystack.txt"
+    if path.exists():  # Of real pictures and of none of ours.
+        more = [line.strip()[:64] for line in path.read_text().splitlines()]
+        plain, good = np.concatenate([plain, bits(more)]), np.concatenate([good, np.ones(len(more), bool)])
+    pairs = looked = 0
+    found = np.zeros((2, 3), int)
+    for number, one in enumerate(seen):
+        ways = [[one.pdq] * (one.quality >= enough), [v.pdq for v in one.variants if v.quality >= enough]]
+        others = good.copy()
+        others[number] = False
+        pairs += int(others.sum())
+        looked += len(ways[1])
+        for row, hashes in enumerate(ways):
+            if hashes:
+                apart = least(hashes, plain[others])
+                found[row] += [(apart <= within).sum() for within in (LIMIT, 40, 50)]
+    print(f"\nfalse matches among {pairs:,} pairs of strangers, {looked / count:.1f} variants a picture")
+    for name, row in zip(("plain PDQ", "by variants"), found, strict=True):
+        print(f"{name:12} at {LIMIT}: {row[0]} ({row[0] / pairs:.1e}); at 40: {row[1]}; at 50: {row[2]}")
+    bar("copies_false_match_rate", float(found[:, 0].sum() / pairs))
 
 
 def _recall(

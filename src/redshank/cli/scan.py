@@ -51,9 +51,14 @@ def spread(args: list[str]) -> list[str]:
 @click.option(
     "--limit", type=click.IntRange(0, 255), help="Largest PDQ distance that is a match [media.pdq_limit: 31]."
 )
+@click.option(
+    "--variants", is_flag=True, help="Find copies that were mirrored, turned, framed, captioned or cropped as well."
+)
 @key_frames_option
 @jobs_option
-def command(paths: tuple[Path, ...], known: tuple[Path, ...], limit: int | None, key_frames: bool, jobs: int) -> None:
+def command(
+    paths: tuple[Path, ...], known: tuple[Path, ...], limit: int | None, variants: bool, key_frames: bool, jobs: int
+) -> None:
     """Look for copies of known files among others, and print what is found as JSON lines.
 
     PATH is a file or a folder. Each file gives a line for every known file it is a copy of, with "found": true. A file that is
@@ -66,6 +71,7 @@ def command(paths: tuple[Path, ...], known: tuple[Path, ...], limit: int | None,
     distance      of PDQ hashes, 0 to 256
     share         of the video's seconds that match; known_share of the known one's
     ranges        which seconds match which, in either video
+    how           with --variants: in which changed form it is found, as in "mirrored"
 
     A video is found where half of either one matches (setting media.video_share). No store is needed. Exit code 0 where every
     file was read, 3 where some could not be (each named on stderr, with the reason).
@@ -76,7 +82,9 @@ def command(paths: tuple[Path, ...], known: tuple[Path, ...], limit: int | None,
     reading = Reading(limits, jobs=jobs, key_frames=key_frames)
     from redshank.media.scan import Known
 
-    wanted = Known([(str(path), hashes) for path, hashes in reading.hashes(files_in(known), "known")], limits)
+    wanted = Known(
+        [(str(path), hashes) for path, hashes in reading.hashes(files_in(known), "known")], limits, variants=variants
+    )
     encode = msgspec.json.Encoder().encode
     found = files = 0
     for path, hashes in reading.hashes(files_in(paths), "scanning"):

@@ -12,7 +12,7 @@ import numpy as np
 
 from redshank.core.findings import TimeRange
 from redshank.core.settings import MediaSettings
-from redshank.media.compare import distances, match_videos
+from redshank.media.compare import NEAR, distances, match_videos
 from redshank.media.hashes import ImageHashes, MediaHashes, VideoHashes
 
 
@@ -21,7 +21,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `kind` is what was compared: `sha256` (the same bytes), `pdq` (two pictures), `video` (two videos), `frame` (a
     picture and the nearest second of a video). `found` says whether it counts as a match. `distance` is of 256 bits.
-    For videos, `share` and `known_share` are the parts of either that match, `matched` of `seconds` the count.
+    `how` says in which changed form it is found, in words. For videos, `share` and `known_share` are the parts of either that match, `matched` of `seconds` the count.
     """
 
     file: str
@@ -36,14 +36,19 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     matched: int | None = None
     seconds: int | None = None
     ranges: tuple[TimeRange, ...] | None = None
+    how: str | None = None
     reason: str | None = None
 
 
 class Known:
     """Known files by name, prepared for being compared with many."""
 
-    def __init__(self, files: Sequence[tuple[str, MediaHashes]], limits: MediaSettings) -> None:
+    def __init__(
+        self, files: Sequence[tuple[str, MediaHashes]], limits: MediaSettings, *, variants: bool = False
+    ) -> None:
+        """With `variants`, copies that were mirrored, turned, framed or cropped are sought as well."""
         self._limits = limits
+        self._variants = variants
         self._by_sha256: dict[str, list[str]] = {}
         for name, hashes in files:
             self._by_sha256.setdefault(hashes.sha256, []).append(name)
@@ -56,6 +61,37 @@ class Known:
 
     def find(self, file: str, hashes: MediaHashes) -> list[Sighting]:
         """Each known file that `file` is a copy of; where there is none, the one that comes nearest, not found."""
+        found, near = self._look(file, hashes)
+        if self._variants:
+            known = {sighting.known for sighting in found}
+            for sighting in self._changed(file, hashes):
+                if sighting.known not in known:
+                    known.add(sighting.known)
+                    found.append(sighting)
+        if found:
+            return found
+        partly = [sighting for sighting in near if sighting.matched]
+        nearest = sorted(near, key=lambda s: 999 if s.distance is None else s.distance)
+        return partly or nearest[:1] or [Sighting(file=file, known=None, kind=None, found=False)]
+
+    def _changed(self, file: str, hashes: MediaHashes) -> list[Sighting]:
+        """Known files that `file` is a copy of in changed form, the nearest first."""
+        replace = msgspec.structs.replace
+        changed: list[tuple[str, MediaHashes]]
+        if isinstance(hashes, ImageHashes):
+            changed = [(one.how, replace(hashes, pdq=one.pdq, quality=one.quality)) for one in hashes.variants]
+        else:
+            changed = [(one.how, replace(hashes, frames=one.frames)) for one in hashes.variants]
+        found = [
+            replace(sighting, how=how)
+            for how, one in changed
+            for sighting in self._look(file, one)[0]
+            if sighting.kind != "sha256"
+        ]
+        return sorted(found, key=lambda s: s.distance or 0)
+
+    def _look(self, file: str, hashes: MediaHashes) -> tuple[list[Sighting], list[Sighting]]:
+        """What is found, and all that was looked at."""
         same = self._by_sha256.get(hashes.sha256, [])
         found = [Sighting(file=file, known=name, kind="sha256", found=True, distance=0) for name in same]
         if isinstance(hashes, VideoHashes):
@@ -70,12 +106,7 @@ class Known:
         else:
             near = self._beside_pictures(file, hashes) + self._beside_frames(file, hashes)
         near = [sighting for sighting in near if sighting.known not in same]
-        found += [sighting for sighting in near if sighting.found]
-        if found:
-            return found
-        partly = [sighting for sighting in near if sighting.matched]
-        nearest = sorted(near, key=lambda s: 999 if s.distance is None else s.distance)
-        return partly or nearest[:1] or [Sighting(file=file, known=None, kind=None, found=False)]
+        return [*found, *(sighting for sighting in near if sighting.found)], near
 
     def _beside_pictures(self, file: str, hashes: MediaHashes) -> list[Sighting]:
         """Known pictures within the limit of a picture, or of a video's nearest second; else the nearest one."""
@@ -120,7 +151,8 @@ class Known:
         """Known videos with their shares: all that have any, else the first with none."""
         out = []
         for name, known in self._videos:
-            match = match_videos(hashes, known, self._limits.pdq_limit, quality=self._limits.pdq_quality)
+            near = NEAR if self._variants else None
+            match = match_videos(hashes, known, self._limits.pdq_limit, quality=self._limits.pdq_quality, near=near)
             out.append(
                 Sighting(
                     file=file,

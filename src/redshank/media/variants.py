@@ -32,7 +32,7 @@ PLAIN = 16
 """Levels of 255 by which the points of a plain bar differ from its color; JPEG's noise stays below it."""
 STRAY = 0.05
 """Share of a plain bar's line that may be of another color."""
-STEP = 12
+STEP = 8
 """Levels by which the two sides of a bar's edge differ."""
 EDGE = 0.7
 """Share of a line along which there is such a step, for it to be the edge of a bar."""
@@ -42,11 +42,13 @@ PAPER = 0.25
 """Share of the bar's own color in each of its lines, letters and all; a picture has less of it."""
 MARGINS = (0.02, 0.035)
 """Shares of its sides that a cropped picture is thought to have lost, on every side."""
+SMALL = 400
+"""Shorter side, in pixels, below which a picture is turned pixel by pixel: waves of 150 would be 20 bits off, of 400 two."""
 SMALLEST = 24
 """Pixels of a part's shorter side, below which it is not hashed."""
 LEAST_SIDE, LEAST_AREA = 0.2, 0.08
 """Shares of the whole that a part has at least."""
-MOST_PARTS = 5
+MOST_PARTS = 8
 
 
 class Part(NamedTuple):
@@ -59,15 +61,17 @@ class Part(NamedTuple):
     right: int
 
 
-def variants(gray: Gray, points: Floats, *, limited: bool = False) -> tuple[Variant, ...]:
+def variants(gray: Gray, points: Floats, *, scaled: bool = False, limited: bool = False) -> tuple[Variant, ...]:
     """The other hashes of a picture: turned, mirrored, with its lost edges guessed, and of what its bars leave.
 
     `gray` is its luminance, (height, width) uint8; `points` what `pdq.sample` made of it, (64, 64) float32, stretched
-    where `limited` says that black is 16 and white 235. Seven are always there, and two for margins.
+    where `limited` says that black is 16 and white 235; `scaled`, that they are a larger picture's (see `pdq.Scaled`).
+    Seven are always there, and two for margins.
     """
     waves = waves_of(points)
     quality = quality_of(points)
-    out = [Variant(how, hash_, quality) for how, hash_ in zip(TURNS, _hashes(_turned(waves)), strict=True)]
+    turned = _turned_small(gray, limited) if min(gray.shape) < SMALL and not scaled else _turned(waves)
+    out = [Variant(how, hash_, quality) for how, hash_ in zip(TURNS, _hashes(turned), strict=True)]
     edges = [(stretch @ points @ stretch.T).astype(np.float32) for stretch in _MARGIN_WAVES]
     out += [Variant(CROPPED, hash_, quality) for hash_ in _hashes(np.stack(edges))]
     for part in parts(gray):
@@ -77,7 +81,7 @@ def variants(gray: Gray, points: Floats, *, limited: bool = False) -> tuple[Vari
 
 def frame_variants(gray: Gray, points: Floats, *, limited: bool = False) -> tuple[Variant, ...]:
     """Of a video's frame fewer, each `how` once: mirrored, and what is within its bars, either way."""
-    out = [Variant(MIRRORED, _hashes((waves_of(points) * _FLIP)[None])[0], quality_of(points))]
+    out = [Variant(MIRRORED, _hashes(_mirrored(gray, points, limited)[None])[0], quality_of(points))]
     for part in parts(gray)[:1]:
         within = part._replace(how=BORDERED)
         out += [variant for variant in _of_part(gray, within, limited) if variant.how != COVERED]
@@ -91,10 +95,10 @@ def waves_of(points: Floats) -> Waves:
 
 
 def _of_part(gray: Gray, part: Part, limited: bool) -> Iterator[Variant]:
-    points = stretched(sample(gray[part.top : part.bottom, part.left : part.right]), limited)
+    inside = gray[part.top : part.bottom, part.left : part.right]
+    points = stretched(sample(inside), limited)
     quality = quality_of(points)
-    waves = waves_of(points)
-    plain, turned_over = _hashes(np.stack([waves, waves * _FLIP]))
+    plain, turned_over = _hashes(np.stack([waves_of(points), _mirrored(inside, points, limited)]))
     yield Variant(part.how, plain, quality)
     yield Variant(f"{part.how}, {MIRRORED}", turned_over, quality)
     height, width = gray.shape
@@ -126,6 +130,20 @@ def _turned(waves: Waves) -> Waves:
             *(side * down, side * across, side, side * down * across),
         ]
     )
+
+
+def _mirrored(gray: Gray, points: Floats, limited: bool) -> Waves:
+    if min(gray.shape) < SMALL:
+        return waves_of(stretched(sample(gray[:, ::-1]), limited))
+    return waves_of(points) * _FLIP
+
+
+def _turned_small(gray: Gray, limited: bool) -> Waves:
+    """The same of a small picture, turned pixel by pixel: PDQ's points lie up to a pixel off the middle, too far there."""
+    flipped = [gray[:, ::-1], gray[::-1, ::-1], gray[::-1]]
+    across, both, down = (waves_of(stretched(sample(one), limited)) for one in flipped)
+    same = waves_of(stretched(sample(gray), limited))
+    return np.stack([across, both, down, across.T, down.T, same.T, both.T])
 
 
 def _hashes(waves: Waves) -> list[str]:
