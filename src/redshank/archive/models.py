@@ -27,6 +27,7 @@ class EventRecord(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     due_at = models.DateTimeField(null=True, blank=True, help_text="When a waiting event may be tried (again).")
     error = models.TextField(blank=True)
+    past_batch = models.BigIntegerField(null=True, blank=True, help_text="The batch of the past that it is part of.")
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("network", "event_id"), name="event_once"),)
@@ -34,6 +35,7 @@ class EventRecord(models.Model):
             models.Index(fields=("network", "account_id", "at"), name="event_account_at"),
             models.Index(fields=("network", "subject_id", "subject_kind"), name="event_subject"),
             models.Index(fields=("due_at",), condition=Q(state="waiting"), name="event_due"),
+            models.Index(fields=("past_batch", "id"), name="event_past_batch"),
         )
 
     def __str__(self) -> str:
@@ -82,3 +84,22 @@ class Blob(models.Model):
     seconds = models.FloatField(null=True, blank=True, help_text="A video's length.")
     kept_for = models.CharField(max_length=16, blank=True, help_text="case or evidence; empty: only until its walk.")
     stored_at = models.DateTimeField()
+
+
+class PastBatch(models.Model):
+    """Events that are written to the past together. Which they are is settled before the first byte is written."""
+
+    made_at = models.DateTimeField()
+    written_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = (models.Index(fields=("id",), condition=Q(written_at=None), name="past_batch_unwritten"),)
+
+
+class Erasure(models.Model):
+    """One account's data were asked to go. They are out of the store at once, out of the past when `done_at` is set."""
+
+    network = models.CharField(max_length=63)
+    account_id = models.CharField(max_length=200)
+    asked_at = models.DateTimeField()
+    done_at = models.DateTimeField(null=True, blank=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import FrameType
 
 import click
@@ -53,7 +53,7 @@ def command(once: bool) -> None:
     log.info("worker.started", once=once)
     lanes = [
         threading.Thread(target=_keep_at, args=(make, stop, once), name=name)
-        for name, make in (("outbox", _Outbox), ("sweep", _Sweep))
+        for name, make in (("outbox", _Outbox), ("sweep", _Sweep), ("past", _Past))
     ]
     for lane in lanes:
         lane.start()
@@ -138,6 +138,29 @@ class _Sweep(_Job):
         if not gone:
             call_command("clearsessions")
         return gone
+
+
+class _Past(_Job):
+    """Batches of events into the past, one after the other; when none is due, what is old or must be erased goes."""
+
+    name = "past"
+    idle = (10.0, 60.0)
+
+    def __init__(self) -> None:
+        self._forgot: datetime | None = None
+
+    def step(self) -> int:
+        from django.utils import timezone
+
+        from redshank.archive.past_writer import finish_erasures, forget, write_due
+
+        now = timezone.now()
+        if done := finish_erasures(now=now) + write_due(now=now):
+            return done
+        if self._forgot is None or now - self._forgot >= SWEEP_EVERY:
+            forget(now=now)
+            self._forgot = now
+        return 0
 
 
 def _keep_at(make: type[_Job], stop: threading.Event, once: bool) -> None:

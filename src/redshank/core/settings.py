@@ -89,6 +89,24 @@ class OutboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ] = 24
 
 
+class ArchiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the past is kept: events and verdicts in Parquet files, for search and backtest."""
+
+    batch: Annotated[int, Meta(ge=1, le=500_000, description="Events that are written to the past together.")] = 20_000
+    after_minutes: Annotated[
+        int,
+        Meta(ge=0, description="Events are written to the past after so long, or when a batch is full, in minutes."),
+    ] = 60
+    keep_account_days: Annotated[
+        int, Meta(ge=1, description="The past keeps events of accounts for so long, in days.")
+    ] = 365
+    keep_post_days: Annotated[int, Meta(ge=1, description="The same, events of posts.")] = 365
+    keep_media_days: Annotated[int, Meta(ge=1, description="The same, events of media that stand by themselves.")] = 365
+    keep_follow_days: Annotated[int, Meta(ge=1, description="The same, events of follows.")] = 365
+    keep_report_days: Annotated[int, Meta(ge=1, description="The same, reports.")] = 365
+    keep_action_days: Annotated[int, Meta(ge=1, description="The same, a platform's news of actions.")] = 365
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings of an installation."""
 
@@ -130,6 +148,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ingest: IngestSettings = IngestSettings()
     banks: BankSettings = BankSettings()
     outbox: OutboxSettings = OutboxSettings()
+    archive: ArchiveSettings = ArchiveSettings()
 
 
 def load_settings(toml: str, environ: Mapping[str, str], *, where: str = "settings") -> Settings:
