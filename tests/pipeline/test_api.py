@@ -14,6 +14,9 @@ from django.test import Client
 from hypothesis import HealthCheck, settings
 
 from redshank.intake.services import make_key, revoke_key
+from redshank.people.models import User
+from redshank.people.roles import Role
+from redshank.web.api import openapi
 from redshank.web.wsgi import application
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -89,6 +92,21 @@ def test_only_a_key_in_use_opens_the_door(client: Client, key: str) -> None:
     assert send(client, "rsk_wrong", b"{}").status_code == 401
     revoke_key("marsh", by="system", now=NOW)
     assert send(client, key, json.dumps(EVENT).encode()).status_code == 401
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("role", [None, *Role])
+def test_no_role_of_the_console_opens_a_route_of_the_api(client: Client, key: str, role: Role | None) -> None:
+    if role:
+        client.force_login(User.objects.create_user("kim", role=role.value))
+    routes = [(path, method) for path, methods in openapi()["paths"].items() for method in methods]
+    assert len(routes) >= 2
+    for path, method in routes:
+        answer = getattr(client, method)(
+            path.replace("{event_id}", "e1"), headers={"Authorization": "Bearer rsk_guess"}
+        )
+        assert answer.status_code == 401, (path, method, role)
+    assert client.get("/api/v1/openapi.json").status_code == 200
 
 
 @pytest.fixture
