@@ -24,8 +24,8 @@ from redshank.evasion.model import Card, Model, Scorer, Term, layout_of
 
 LN2 = math.log(2)
 FOLDS = 5
-ROUNDS = 160
-STEP = 0.25
+ROUNDS = 60
+STEP = 0.5
 RIDGE, PAIR_RIDGE = 6.0, 12.0
 STATED_RATE = 0.02
 """Share of returned accounts among new ones at which the bands keep what they promise; an operator states another."""
