@@ -64,11 +64,13 @@ class Item(models.Model):
     kind = models.CharField(max_length=8, choices=Kind.choices)
     event = models.CharField(max_length=300, help_text="The event it came with, as network/id.")
     body = models.JSONField()
+    entry = models.BigIntegerField(null=True, blank=True, help_text="The bank's entry that a finding matched.")
     at = models.DateTimeField()
 
     class Meta:
         ordering = ("id",)
         constraints = (models.UniqueConstraint(fields=("case", "key"), name="item_once_in_case"),)
+        indexes = (models.Index(fields=("entry",), condition=Q(entry__isnull=False), name="item_entry"),)
 
 
 class Decision(models.Model):

@@ -203,7 +203,15 @@ def _add_items(
             fresh[case.pk] = items
     Item.objects.bulk_create(
         [
-            Item(case_id=pk, key=item.key, kind=item.kind, event=item.event, body=_storable(item.body), at=item.at)
+            Item(
+                case_id=pk,
+                key=item.key,
+                kind=item.kind,
+                event=item.event,
+                body=_storable(item.body),
+                entry=(item.body.get("match") or {}).get("entry") if item.kind == "finding" else None,
+                at=item.at,
+            )
             for pk, items in fresh.items()
             for item in items
         ]

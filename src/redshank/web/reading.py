@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -385,13 +384,10 @@ def past(network: str, account_id: str, *, but: int = 0) -> dict[str, Any]:
 def elsewhere(case: Case, *, limit: int = 10) -> dict[str, Any]:
     """Other cases in which the same known things were found, and how decided cases with them ended."""
     seen = findings_of(case)
-    entries = {(one.finding.match.bank, one.finding.match.entry) for one in seen if one.finding.match}
+    entries = {one.finding.match.entry for one in seen if one.finding.match}
     if not entries:
         return {"cases": [], "count": 0, "acted": 0, "cleared": 0, "entries": 0}
-    same = Q()
-    for bank, entry in sorted(entries)[:20]:
-        same |= Q(body__match__bank=bank, body__match__entry=entry)
-    ids = Item.objects.filter(same, kind=Item.Kind.FINDING).exclude(case=case).values("case").distinct()
+    ids = Item.objects.filter(entry__in=sorted(entries)[:20]).exclude(case=case).values("case").distinct()
     same_cases = Case.objects.filter(pk__in=ids)
     last = Decision.objects.filter(case__in=same_cases, undone_by=None).exclude(
         outcome__in=(Decision.Outcome.UNDO, Decision.Outcome.ESCALATE)

@@ -392,9 +392,7 @@ def entry(request: Asked, name: str, entry_id: int) -> HttpResponseBase:
     """One entry: where it comes from, what it matched when, in which cases, and what is said of it."""
     found = _entry(name, entry_id)
     days = _days(found.pk, timezone.now())
-    ids = Item.objects.filter(kind=Item.Kind.FINDING, body__match__bank=name, body__match__entry=entry_id).values(
-        "case"
-    )
+    ids = Item.objects.filter(entry=entry_id).values("case")
     states = [
         state
         for state, holds in (
