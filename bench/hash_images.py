@@ -3,7 +3,7 @@
     python -m bench.hash_images [--quick] [--pictures N] [--seed N]
 
 Both read the same bytes in memory in this process; the time is processor time, the best of some rounds for each picture,
-so that other load on the machine stays out of the ratio. Redshank's figure has the sniffing and the EXIF data in it; SHA-256 and MD5 are left out
+so that other load on the machine stays out of the ratio. Redshank's figure has the sniffing, the EXIF data and the variants in it; SHA-256 and MD5 are left out
 on both sides. Every hash is held against pdqhash on the picture decoded at full size. The pictures are rendered,
 saved at several qualities and with and without subsampled color, some turned to gray, some progressive.
 """
@@ -22,8 +22,7 @@ from threatexchange.signal_type.pdq.pdq_hasher import pdq_from_bytes
 from bench._common import bar, machine, parser, processor_seconds
 from bench._pictures import picture as render_one
 from redshank.core.settings import MediaSettings
-from redshank.media.pdq import pdq
-from redshank.media.pictures import read_gray
+from redshank.media.pictures import hash_picture, read_gray
 from redshank.media.sniff import HEAD, sniff
 
 SIZES = ((1600, 1004), (1632, 1224), (1224, 1632), (1920, 1000), (1500, 1000), (1400, 1400), (1080, 1440), (1920, 1040))
@@ -52,10 +51,11 @@ def render(count: int, seed: int) -> list[bytes]:
 
 
 def ours(data: bytes) -> tuple[str, int]:
-    """Bytes to PDQ and quality, as the child process does it."""
+    """Bytes to PDQ, quality and variants, as the child process does it."""
     _, reader = sniff(data[:HEAD])
     picture = read_gray(io.BytesIO(data), reader, LIMITS)
-    return pdq(picture.gray, scaled=picture.scaled)
+    hash_, quality, _ = hash_picture(picture)
+    return hash_, quality
 
 
 def reference(data: bytes) -> str:

@@ -258,9 +258,9 @@ EDITS: dict[str, tuple[bool, Edit]] = {
     "blurred a little": (True, _blurred),
     "cropped a little": (False, _cropped),
     "a caption bar over it": (False, _captioned),
-    "mirrored": (False, _mirrored),
+    "mirrored": (True, _mirrored),
 }
-"""Each kind of edit: whether a match by PDQ within 31 bits may be expected of all its pictures, and how it is made."""
+"""Each kind of edit: whether a match within 31 bits may be expected of all its pictures, and how it is made."""
 
 
 # ── The video ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -331,5 +331,5 @@ VIDEO_EDITS: dict[str, tuple[bool, Callable[[list[Image.Image]], bytes]]] = {
     "made gray": (True, _gray_video),
     "a small logo on it": (True, _with_logo),
     "its start cut off": (True, _shortened),
-    "mirrored": (False, _mirrored_video),
+    "mirrored": (True, _mirrored_video),
 }

@@ -74,7 +74,7 @@ def hash_picture(picture: Picture) -> tuple[str, int, tuple[Variant, ...]]:
         return "0" * 64, 0, ()
     points = sample(picture.gray, picture.scaled)
     hash_, quality = pdq_of(points)
-    return hash_, quality, variants(picture.gray, points, scaled=picture.scaled is not None)
+    return hash_, quality, variants(picture.gray, points, quality, scaled=picture.scaled is not None)
 
 
 def read_preview(file: BinaryIO, format_: str, limits: MediaSettings, width: int) -> bytes:

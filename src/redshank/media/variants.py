@@ -40,8 +40,16 @@ EDGE_ALIKE = 0.5
 """The same where two lie as far from opposite sides, on the average of both."""
 PAPER = 0.25
 """Share of the bar's own color in each of its lines, letters and all; a picture has less of it."""
-MARGINS = (0.02, 0.035)
-"""Shares of its sides that a cropped picture is thought to have lost, on every side."""
+MARGINS = (
+    *((0.02, 0.02, 0.02, 0.02), (0.035, 0.035, 0.035, 0.035)),
+    *(
+        (0.008, 0.026, 0.008, 0.026),
+        (0.008, 0.026, 0.026, 0.008),
+        (0.026, 0.008, 0.008, 0.026),
+        (0.026, 0.008, 0.026, 0.008),
+    ),
+)
+"""Shares of its sides that a cropped picture is thought to have lost: top, bottom, left, right."""
 SMALL = 400
 """Shorter side, in pixels, below which a picture is turned pixel by pixel: waves of 150 would be 20 bits off, of 400 two."""
 SMALLEST = 24
@@ -61,22 +69,23 @@ class Part(NamedTuple):
     right: int
 
 
-def variants(gray: Gray, points: Floats, *, scaled: bool = False, limited: bool = False) -> tuple[Variant, ...]:
+def variants(
+    gray: Gray, points: Floats, quality: int, *, scaled: bool = False, limited: bool = False
+) -> tuple[Variant, ...]:
     """The other hashes of a picture: turned, mirrored, with its lost edges guessed, and of what its bars leave.
 
-    `gray` is its luminance, (height, width) uint8; `points` what `pdq.sample` made of it, (64, 64) float32, stretched
+    `gray` is its luminance, (height, width) uint8; `points` what `pdq.sample` made of it, (64, 64) float32, of that `quality`, stretched
     where `limited` says that black is 16 and white 235; `scaled`, that they are a larger picture's (see `pdq.Scaled`).
-    Seven are always there, and two for margins.
+    Seven are always there, and six for margins.
     """
-    waves = waves_of(points)
-    quality = quality_of(points)
-    turned = _turned_small(gray, limited) if min(gray.shape) < SMALL and not scaled else _turned(waves)
-    out = [Variant(how, hash_, quality) for how, hash_ in zip(TURNS, _hashes(turned), strict=True)]
-    edges = [(stretch @ points @ stretch.T).astype(np.float32) for stretch in _MARGIN_WAVES]
-    out += [Variant(CROPPED, hash_, quality) for hash_ in _hashes(np.stack(edges))]
+    small = min(gray.shape) < SMALL and not scaled
+    turned = _turned_small(gray, limited) if small else _turned(waves_of(points))
+    cropped = np.matmul(np.matmul(_MARGINS_DOWN, points), _MARGINS_ACROSS)
+    hashes = _hashes(np.concatenate([turned, cropped]))
+    out = [Variant(how, hash_, quality) for how, hash_ in zip(_ALWAYS, hashes, strict=True)]
     for part in parts(gray):
         out += _of_part(gray, part, limited)
-    return tuple({variant.pdq: variant for variant in reversed(out)}.values())[::-1]
+    return tuple(out)
 
 
 def frame_variants(gray: Gray, points: Floats, *, limited: bool = False) -> tuple[Variant, ...]:
@@ -90,7 +99,7 @@ def frame_variants(gray: Gray, points: Floats, *, limited: bool = False) -> tupl
 
 def waves_of(points: Floats) -> Waves:
     """The DCT's waves 1 to 16 down and across: (16, 16) float32."""
-    waves: Waves = (FREQUENCIES @ points @ FREQUENCIES.T).astype(np.float32)
+    waves: Waves = _FREQUENCIES @ points @ _FREQUENCIES.T
     return waves
 
 
@@ -110,26 +119,26 @@ def _of_part(gray: Gray, part: Part, limited: bool) -> Iterator[Variant]:
 
 # Waves turned and stretched
 
+_FREQUENCIES = FREQUENCIES.astype(np.float32)
 _FLIP = np.where(np.arange(16) % 2, 1, -1).astype(np.float32)
 """What turning over does to wave k + 1 of an axis: odd ones change their sign."""
+
+_ACROSS = np.broadcast_to(_FLIP, (16, 16))
+_SIGNS = np.stack(
+    [_ACROSS, _ACROSS.T * _ACROSS, _ACROSS.T, _ACROSS.T, _ACROSS, np.ones_like(_ACROSS), _ACROSS.T * _ACROSS]
+)
 
 TURNS = (
     MIRRORED, "upside down", "mirrored, upside down", "turned right", "turned left", "mirrored, turned left",
     "mirrored, turned right",
 )  # fmt: skip
 """How the seen picture lies beside the one that has the hash, in the order of `_turned`."""
+_ALWAYS = TURNS + (CROPPED,) * len(MARGINS)
 
 
 def _turned(waves: Waves) -> Waves:
     """(7, 16, 16): the waves of the picture after it is turned back from each of `TURNS`."""
-    down, across = _FLIP[:, None], _FLIP[None, :]
-    side = waves.T
-    return np.stack(
-        [
-            *(waves * across, waves * down * across, waves * down),
-            *(side * down, side * across, side, side * down * across),
-        ]
-    )
+    return np.concatenate([waves * _SIGNS[:3], waves.T * _SIGNS[3:]])
 
 
 def _mirrored(gray: Gray, points: Floats, limited: bool) -> Waves:
@@ -150,7 +159,8 @@ def _hashes(waves: Waves) -> list[str]:
     """The hashes in hex of (n, 16, 16) waves: which lie over the lower of the two in the middle."""
     flat = waves.reshape(len(waves), 256)
     median = np.partition(flat, 127, axis=1)[:, 127:128]
-    return [row.tobytes().hex() for row in np.packbits((flat > median)[:, ::-1], axis=1)]
+    digits = np.packbits((flat > median)[:, ::-1], axis=1).tobytes().hex()
+    return [digits[at : at + 64] for at in range(0, len(digits), 64)]
 
 
 def _positions(before: float, after: float) -> Floats:
@@ -167,7 +177,10 @@ def _positions(before: float, after: float) -> Floats:
     return out
 
 
-_MARGIN_WAVES = tuple(FREQUENCIES @ _positions(margin, margin) for margin in MARGINS)
+_MARGINS_DOWN = np.stack([FREQUENCIES @ _positions(top, bottom) for top, bottom, _, _ in MARGINS]).astype(np.float32)
+_MARGINS_ACROSS = np.stack([(FREQUENCIES @ _positions(left, right)).T for *_, left, right in MARGINS]).astype(
+    np.float32
+)
 
 
 # Bars and frames
@@ -297,8 +310,8 @@ def _within_edges(picture: Gray, box: Box) -> Iterator[Box]:
     inside = picture[top:bottom, left:right]
     if min(inside.shape) < SMALLEST:
         return
-    rows = _edges(inside[:, :: max(1, inside.shape[1] // ACROSS)])
-    columns = _edges(inside.T[:, :: max(1, inside.shape[0] // ACROSS)])
+    rows = _edges(inside.T[:: max(1, inside.shape[1] // ACROSS)])
+    columns = _edges(inside[:: max(1, inside.shape[0] // ACROSS)])
     seen = set()
     for which in (0, 1, 2):
         found = (
@@ -309,14 +322,17 @@ def _within_edges(picture: Gray, box: Box) -> Iterator[Box]:
             yield found
 
 
-def _edges(lines: Gray) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """How far from the beginning, and from the end, edges along the lines are; 0 where there is none.
+def _edges(across: Gray) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """How far from the beginning, and from the end, edges that run across are; 0 where there is none.
 
-    Three of either: that which has its like on the other side, the strongest, the innermost.
+    `across` is (points of each line, lines) uint8. Three of either: that which has its like on the other side, the
+    strongest, the innermost.
     """
-    wide = lines.astype(np.int16)
-    share = (np.abs(wide[2:] - wide[:-2]) > STEP).mean(axis=1)
-    reach = int(0.45 * len(lines))
+    points = np.ascontiguousarray(across)
+    before, after = points[:, :-2], points[:, 2:]
+    steps = np.maximum(before, after) - np.minimum(before, after) > STEP
+    share = np.add.reduce(steps.view(np.uint8), axis=0, dtype=np.uint8) / np.float32(len(points))
+    reach = int(0.45 * points.shape[1])
     both = share[:reach] + share[::-1][:reach]
     alike = _last_of(both, 2 * EDGE_ALIKE) if both.max(initial=0) >= 2 * EDGE_ALIKE else 0
     out = []

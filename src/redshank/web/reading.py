@@ -182,6 +182,8 @@ def _why_found(one: Seen, at: datetime) -> Why:
             kind="finding", number=one.number, title=what, detail=detail, seen=finding.seen[:300], at=at,
             anchor=_anchor(one), source=finding.detector,
         )  # fmt: skip
+    if match.how:
+        what = _("%(what)s, %(how)s") % {"what": what, "how": match.how}
     return Why(
         kind="finding",
         number=one.number,
