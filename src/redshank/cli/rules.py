@@ -1,15 +1,18 @@
-"""`redshank rules`: check, test and try rule files; print what they can say."""
+"""`redshank rules`: check, test and try rule files, on the past as well; print what they can say."""
 
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from redshank.cli._django import with_store
 from redshank.core import EventError, Problem
 
+_DAY = click.DateTime(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 _PATH = click.Path(exists=True, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -110,6 +113,73 @@ def run(rules: Path, events: Path, lists: Path | None, labels: Path | None, out:
     )
     if bad:
         raise SystemExit(3)
+
+
+@command.command()
+@click.argument("path", metavar="RULES", type=_PATH)
+@click.option("--since", type=_DAY, help="Events that happened from this day or time on, in UTC.")
+@click.option("--until", type=_DAY, help="Events that happened before this day or time, in UTC.")
+@click.option("--network", help="Of one network.")
+@click.option("--lists", type=_FILE, help="As for check.")
+@click.option(
+    "--samples", type=click.IntRange(0, 20), default=3, show_default=True, help="Events to show of each rule."
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write all of it there, as JSON.")
+@with_store
+def backtest(
+    path: Path,
+    since: datetime | None,
+    until: datetime | None,
+    network: str | None,
+    lists: Path | None,
+    samples: int,
+    out: Path | None,
+) -> None:
+    """Judge the past by RULES, whatever their mode but off, and do nothing about it.
+
+    Says for each rule on how many events it would have fired, a day, of how many accounts, for how many cases; with
+    which rules in force it overlaps; and shows events to look at.
+    """
+    from datetime import UTC
+
+    import msgspec
+
+    from redshank.archive.past_writer import past
+    from redshank.rules.backtest import backtest as try_all
+
+    tried = try_all(
+        past(),
+        path,
+        _named(lists),
+        since=since and since.replace(tzinfo=UTC),
+        until=until and until.replace(tzinfo=UTC),
+        network=network,
+    )
+    if out is not None:
+        out.write_bytes(msgspec.json.format(msgspec.json.encode(tried)) + b"\n")
+    if tried.first is None or tried.last is None:
+        raise click.ClickException("the past has no events then. `redshank archive write` writes what came lately.")
+    days = (tried.last.date() - tried.first.date()).days + 1
+    unread = f"; {tried.unread:,} could not be read" if tried.unread else ""
+    click.echo(f"{_count(tried.events, 'event')} of {tried.first:%Y-%m-%d} to {tried.last:%Y-%m-%d}{unread}.\n")
+    for rule in tried.rules:
+        a_day = sum(day.cases for day in rule.days) / days
+        click.echo(f"{rule.rule} ({rule.mode})")
+        click.echo(
+            f"  {_count(rule.events, 'event')}, {rule.events / days:,.1f} a day; {_count(rule.accounts, 'account')}; "
+            f"{_count(rule.cases, 'case')}, {a_day:,.1f} a day"
+        )
+        if rule.events:
+            beside = ", ".join(f"{other} {number:,}" for other, number in list(rule.beside.items())[:5])
+            click.echo(
+                f"  no other rule in force fired on {rule.alone:,} of them{'; beside ' + beside if beside else ''}"
+            )
+        if rule.unsure:
+            click.echo(f"  could not be evaluated on {_count(rule.unsure, 'event')}")
+        for lack in rule.lacks:
+            click.echo(f"  the past does not have what it asks for: {lack}")
+        for sample in rule.samples[:samples]:
+            click.echo(f"    {sample.event}  {'; '.join(sample.because)}")
 
 
 @command.command()
