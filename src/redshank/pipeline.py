@@ -27,7 +27,9 @@ from redshank import counters
 from redshank.archive import services as archive
 from redshank.archive.models import EventRecord
 from redshank.audit.services import Step, preserve, record
+from redshank.banks import lookback
 from redshank.banks import services as banks
+from redshank.banks.detect import Known
 from redshank.banks.quarantine import count_matches
 from redshank.cases import services as cases
 from redshank.core import (
@@ -35,6 +37,7 @@ from redshank.core import (
     AddLabel,
     Event,
     EventError,
+    Finding,
     Fired,
     Media,
     OpenCase,
@@ -186,6 +189,7 @@ def _take(
             walked = [_Walked(event, walker.walk(event, {}, labels), {}) for event in ready]
             unsure = walker.unsure
             _apply(walked, now=now)
+            lookback.keep(((event, {}) for event in ready), now=now)
             digest = hashlib.sha256("\n".join(sorted(event_key(*key) for key in claimed)).encode()).hexdigest()
             body = {"events": len(taken), "waiting": len(taken) - len(ready), "ids_sha256": digest}
             first = taken[0].event
@@ -513,12 +517,84 @@ def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> str:
         walker = Walker(now)
         verdict = walker.walk(event, hashes, labels, errors)
         _apply([_Walked(event, verdict, blobs)], now=now)
+        lookback.keep([(event, hashes)], now=now)
     counters.count_verdicts([verdict], way="media")
     counters.count_unsure(walker.unsure)
     log.info(
         "event.walked", findings=len(verdict.findings), rules=[fired.rule for fired in verdict.fired], errors=errors
     )
     return "walked"
+
+
+def look_back(*, now: datetime, settled: timedelta = lookback.SETTLED) -> int:
+    """Seek entries that are new in the media that were walked before; give how many entries were sought.
+
+    An event in which one is found is walked again, in a transaction of its own. What that finds beside what was found
+    before is judged by the rules, and what they ask for because of it is done. Doing it again changes nothing.
+    """
+    entries = lookback.due(now=now, settled=settled)
+    if not entries:
+        return 0
+    known = banks.known(fresh=True)
+    found = 0
+    for network, event_id in lookback.find(entries, now=now):
+        try:
+            found += _walk_again(network, event_id, known, now=now)
+        except Exception:
+            log.exception("lookback.failed", event_key=event_key(network, event_id))
+    lookback.done(entries, now=now)
+    log.info("lookback.done", entries=len(entries), events=found)
+    return len(entries)
+
+
+def _walk_again(network: str, event_id: str, known: Known, *, now: datetime) -> bool:
+    """Look at a walked event with what is known by now; whether there was something new."""
+    with transaction.atomic():
+        rows = EventRecord.objects.select_for_update().filter(network=network, event_id=event_id)
+        walked = rows.filter(state=EventRecord.State.WALKED).first()
+        if walked is None:
+            return False
+        event = decode_event(walked.body, now=walked.received_at)
+        hashes = lookback.hashes_of(network, event_id)
+        before = archive.verdict_of(walked)
+        had = {_place(finding) for finding in before.findings if not _is_withheld(finding)}
+        new = tuple(
+            finding for finding in known.find(event, hashes)
+            if not _is_withheld(finding) and _place(finding) not in had
+        )  # fmt: skip
+        if not new:
+            return False
+        fresh = {_place(finding) for finding in new}
+        kept = tuple(finding for finding in before.findings if _place(finding) not in fresh)
+        account = getattr(event, "account", None)
+        labels = archive.labels_of([(network, account.id)]).get((network, account.id)) if account else None
+        rules = current_rules()
+
+        def fires(findings: Sequence[Finding]) -> tuple[Fired, ...]:
+            seen = tuple(finding for finding in findings if not _is_withheld(finding))
+            facts = Facts(event=event, findings=seen, now=now, account_labels=labels or frozenset(), media=hashes)
+            return rules.evaluate(facts)[0]
+
+        was = fires(kept)
+        fired = tuple(one for one in fires((*kept, *new)) if one not in was)
+        blobs = msgspec.json.decode(walked.blobs) if walked.blobs else {}
+        entries = sorted({finding.match.entry for finding in new if finding.match})
+        step = Step(
+            actor="system", step="event.looked_back", object=f"event:{event_key(network, event_id)}", body={"entries": entries}
+        )  # fmt: skip
+        record([step], now=now)
+        _apply([_Walked(event, Verdict(findings=new, fired=fired), blobs)], now=now)
+        whole = Verdict(findings=(*kept, *new), fired=(*before.fired, *fired), errors=before.errors)
+        archive.save_verdicts({(network, event_id): whole})
+        return True
+
+
+def _place(finding: Finding) -> tuple[object, ...]:
+    return (finding.match.entry if finding.match else finding.seen, finding.detector, finding.where)
+
+
+def _is_withheld(finding: Finding) -> bool:
+    return finding.match is not None and finding.match.withheld != ""
 
 
 def _fetch(media: Media) -> tuple[str, int]:

@@ -153,7 +153,7 @@ class Known:
                 for entry, _, _ in self._meant(self._terms.find(fold(tag)), language):
                     found.add("terms", entry, Whole("post.hashtags"), tag)
         if self._has_media:
-            for item in _media(event):
+            for item in media_of(event):
                 self._find_media(item, media.get(item.id), found)
         if self._names:
             for field, name in _named(event):
@@ -592,7 +592,8 @@ def _links(event: Event) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield f"{name}.url", (account.url,)
 
 
-def _media(event: Event) -> Iterator[Media]:
+def media_of(event: Event) -> Iterator[Media]:
+    """Each media item that is looked at in an event."""
     post = getattr(event, "post", None)
     if post is not None:
         yield from post.media

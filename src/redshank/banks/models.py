@@ -86,6 +86,7 @@ class Entry(models.Model):
     added_at = models.DateTimeField()
     from_case = models.BigIntegerField(null=True, blank=True, help_text="The case that it was added from.")
     expires_at = models.DateTimeField(null=True, blank=True, help_text="From when on it matches no more.")
+    looked_back_at = models.DateTimeField(null=True, blank=True, help_text="When it was sought in the past.")
     quarantined_at = models.DateTimeField(
         null=True, blank=True, help_text="Since when it matches suspiciously much: rules do not see its matches."
     )
@@ -104,16 +105,41 @@ class Entry(models.Model):
             models.Index(
                 fields=("quarantined_at",), condition=Q(quarantined_at__isnull=False), name="entry_quarantined"
             ),
+            models.Index(
+                fields=("added_at",),
+                condition=Q(looked_back_at__isnull=True, withdrawn_at__isnull=True),
+                name="entry_to_look_back",
+            ),
         )
 
     def __str__(self) -> str:
         return self.label or self.value[:40]
 
 
+class Seen(models.Model):
+    """The hashes of a media item of a walked event, kept for a set time so that it is found by what becomes known later."""
+
+    network = models.CharField(max_length=63)
+    event_id = models.CharField(max_length=200)
+    media_id = models.CharField(max_length=200)
+    at = models.DateTimeField(db_index=True)
+    hashes = models.BinaryField(help_text="In MessagePack: ours, and the platform's own.")
+
+    class Meta:
+        verbose_name_plural = "seen"
+        indexes = (models.Index(fields=("network", "event_id"), name="seen_event"),)
+
+    def __str__(self) -> str:
+        return f"{self.network}/{self.event_id} {self.media_id}"
+
+
 class MatchCount(models.Model):
     """How many events an entry matched in one hour."""
 
-    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="counts", db_index=False)
+    # No entry is ever deleted; without the constraint, counting need not look at the entries' rows.
+    entry = models.ForeignKey(
+        Entry, on_delete=models.CASCADE, related_name="counts", db_index=False, db_constraint=False
+    )
     hour = models.DateTimeField()
     count = models.BigIntegerField()
 

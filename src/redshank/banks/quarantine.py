@@ -122,7 +122,7 @@ def release(entry_id: int, reason: str, *, by: str, now: datetime) -> None:
             raise Problem(
                 "this entry is in no quarantine", where=str(entry_id), hint="Somebody else may have been faster."
             )
-        Entry.objects.filter(pk=entry_id).update(quarantined_at=None, released_at=now)
+        Entry.objects.filter(pk=entry_id).update(quarantined_at=None, released_at=now, looked_back_at=None)
         since = entry.quarantined_at.isoformat()
         body = {"entry": entry_id, "since": since}
         step = Step(actor=by, step="entry.released", object=f"bank:{entry.bank.name}", reason=reason.strip(), body=body)

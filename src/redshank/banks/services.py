@@ -266,7 +266,7 @@ def add_entries(
 
 _GIVEN = (
     "frames", "weak", "label", "note", "source", "added_by", "added_at", "withdrawn_at", "withdrawn_by", "from_case",
-    "expires_at", "quarantined_at", "released_at", "disputed_at", "disputed_by", "dispute",
+    "expires_at", "looked_back_at", "quarantined_at", "released_at", "disputed_at", "disputed_by", "dispute",
 )  # fmt: skip
 
 

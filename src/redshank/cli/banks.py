@@ -264,6 +264,28 @@ def withdraw(name: str, entries: tuple[str, ...], reason: str, by: str | None) -
     click.echo(f"Withdrew {_many(count)} of {name}." + (f" {before:,} had been before." if before else ""))
 
 
+@command.command()
+@click.argument("name")
+@with_store
+def lookback(name: str) -> None:
+    """Seek the entries of the bank NAME in the media that were walked before, now.
+
+    A worker does that with every new entry by itself; this does it again, as after its limit was changed.
+    """
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    from redshank import pipeline
+    from redshank.banks import lookback as past
+    from redshank.banks import services
+
+    count = past.ask_again(services.get_bank(name))
+    while pipeline.look_back(now=timezone.now(), settled=timedelta(0)):
+        pass
+    click.echo(f"{name}: {_many(count)} sought in the past. What was found stands in the queue, as the rules say.")
+
+
 def _actor(by: str | None) -> str:
     return f"user:{by}" if by else "system"
 

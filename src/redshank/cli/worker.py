@@ -53,7 +53,7 @@ def command(once: bool) -> None:
     log.info("worker.started", once=once)
     lanes = [
         threading.Thread(target=_keep_at, args=(make, stop, once), name=name)
-        for name, make in (("outbox", _Outbox), ("sweep", _Sweep), ("past", _Past))
+        for name, make in (("outbox", _Outbox), ("sweep", _Sweep), ("look back", _LookBack), ("past", _Past))
     ]
     for lane in lanes:
         lane.start()
@@ -122,6 +122,24 @@ class _Outbox(_Job):
 
     def close(self) -> None:
         self._courier.close()
+
+
+class _LookBack(_Job):
+    """New entries are sought in the past; when there are none, what is over of the past is put into files, and the old goes."""
+
+    name = "look back"
+    idle = (5.0, 30.0)
+
+    def step(self) -> int:
+        from django.utils import timezone
+
+        from redshank.banks import lookback, quarantine
+        from redshank.pipeline import look_back
+
+        now = timezone.now()
+        return (
+            look_back(now=now) or lookback.seal(now=now) or lookback.forget(now=now) or quarantine.forget_old(now=now)
+        )
 
 
 class _Sweep(_Job):

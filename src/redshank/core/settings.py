@@ -72,6 +72,9 @@ class BankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         int,
         Meta(ge=0, description="An entry that matches more events than this in an hour is set apart. 0: never."),
     ] = 1000
+    keep_hashes_days: Annotated[
+        int, Meta(ge=1, description="Hashes of media are kept for so long, to find what becomes known later, in days.")
+    ] = 30
 
 
 class OutboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

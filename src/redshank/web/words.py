@@ -114,6 +114,7 @@ STEPS: Words = {
     "user.activated": _("switched on"),
     "user.password_reset": _("new password given"),
     "event.retried": _("event tried again"),
+    "event.looked_back": _("found in the past"),
     "events.accepted": _("events accepted"),
     "bank.created": _("bank made"),
     "bank.changed": _("bank changed"),

@@ -1,0 +1,217 @@
+"""Keeps the hashes of media that were walked for a set time, so that what becomes known later is found in the past.
+
+The idea: the walk writes a row in its own transaction, so that nothing is lost and writers need not know of each other. A worker
+turns each hour that is over, and then each day, into files that are mapped and searched by distance (`segment`); what
+has no file yet is read from the rows. The files can be deleted at any time: they are made again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import structlog
+from django.conf import settings
+from django.db.models import Min
+
+from redshank.banks import segment
+from redshank.banks.detect import media_of
+from redshank.banks.frames import unpack_frames
+from redshank.banks.models import Bank, Entry, Seen
+from redshank.banks.values import FILES, weakness
+from redshank.core import Event, Problem
+from redshank.media import ImageHashes, MediaHashes, VideoHashes
+
+log = structlog.get_logger(__name__)
+
+KINDS = ("pdq", "video", *FILES)
+"""Kinds of banks whose entries are sought in the past."""
+OVER = timedelta(minutes=10)
+"""An hour is turned into files so long after its end: no walk that began in it is still going on."""
+SETTLED = timedelta(seconds=15)
+"""An entry is sought so long after it was added: by then whoever walks knows it, or has left a row."""
+ENTRIES = 5000
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a row holds: our hashes, if there are any, and the platform's own."""
+
+    hashes: MediaHashes | None = None
+    pdq: str = ""
+    digests: tuple[str, ...] = ()
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Kept)
+
+
+def keep(walked: Iterable[tuple[Event, Mapping[str, MediaHashes]]], *, now: datetime) -> None:
+    """Keep the hashes of each event's media, ours by media id and the platform's. In the caller's transaction."""
+    rows = []
+    for event, hashes in walked:
+        for item in media_of(event):
+            kept = _Kept(
+                hashes.get(item.id), (item.pdq or "").lower(),
+                tuple(digest.lower() for name in FILES if (digest := getattr(item, name))),
+            )  # fmt: skip
+            if kept != _Kept():
+                rows.append(
+                    Seen(
+                        network=event.network, event_id=event.id, media_id=item.id, at=now, hashes=_encoder.encode(kept)
+                    )
+                )
+    if rows:
+        Seen.objects.bulk_create(rows, batch_size=1000)
+
+
+def hashes_of(network: str, event_id: str) -> dict[str, MediaHashes]:
+    """Our hashes of an event's media, by media id, as far as they are kept."""
+    rows = Seen.objects.filter(network=network, event_id=event_id).values_list("media_id", "hashes")
+    kept = ((media_id, _decoder.decode(bytes(packed)).hashes) for media_id, packed in rows)
+    return {media_id: hashes for media_id, hashes in kept if hashes is not None}
+
+
+def due(*, now: datetime, limit: int = ENTRIES, settled: timedelta = SETTLED) -> list[Entry]:
+    """Entries that have not been sought in the past, the oldest first. Those of harmless or switched-off banks wait."""
+    waiting = Entry.objects.filter(
+        looked_back_at=None, withdrawn_at=None, quarantined_at=None, added_at__lte=now - settled
+    )
+    meant = waiting.filter(bank__kind__in=KINDS, bank__active=True, bank__negative=False)
+    return list(meant.select_related("bank").order_by("pk")[:limit])
+
+
+def done(entries: Iterable[Entry], *, now: datetime) -> None:
+    """These were sought."""
+    pks = [entry.pk for entry in entries]
+    for start in range(0, len(pks), 800):
+        Entry.objects.filter(pk__in=pks[start : start + 800]).update(looked_back_at=now)
+
+
+def ask_again(bank: Bank) -> int:
+    """Let all entries of a bank be sought in the past (again); give how many. Raises `Problem` for other kinds of banks."""
+    if bank.kind not in KINDS:
+        raise Problem("not a bank whose entries are sought in the past", where=bank.name, hint="Those of files are.")
+    return Entry.objects.filter(bank=bank, withdrawn_at=None).update(looked_back_at=None)
+
+
+def find(entries: Sequence[Entry], *, now: datetime) -> list[tuple[str, str]]:
+    """(network, event id) of what the past may hold of `entries`, the oldest first. The walk says whether it does."""
+    wanted = _wanted(entries)
+    rows: set[int] = set()
+    for place, start, end in _stretches(now):
+        if place is not None and place.exists():
+            try:
+                rows |= segment.find(place, wanted)
+                continue
+            except (Problem, OSError, ValueError) as problem:
+                log.warning("lookback.files_damaged", place=str(place), problem=str(problem))
+                shutil.rmtree(place, ignore_errors=True)  # They are made again.
+        rows |= segment.find_in(*_arrays(start, end), wanted)
+    found: dict[tuple[str, str], None] = {}
+    ordered = sorted(rows)
+    for first in range(0, len(ordered), 800):
+        part = Seen.objects.filter(pk__in=ordered[first : first + 800]).order_by("pk")
+        found |= dict.fromkeys(part.values_list("network", "event_id"))
+    return list(found)
+
+
+def _wanted(entries: Sequence[Entry]) -> segment.Wanted:
+    limit = settings.REDSHANK.media.pdq_limit
+    enough = settings.REDSHANK.media.pdq_quality
+    hashes: list[tuple[str, int]] = []
+    digests = [entry.value for entry in entries if entry.bank.kind != "pdq"]
+    for entry in entries:
+        radius = limit if entry.bank.limit is None else entry.bank.limit
+        if entry.bank.kind == "pdq" and not entry.weak:
+            hashes.append((entry.value, radius))
+        elif entry.bank.kind == "video":
+            frames = unpack_frames(bytes(entry.frames or b""))
+            good = {one.pdq for one in frames if not weakness("pdq", one.pdq, quality=one.quality, enough=enough)}
+            hashes += [(pdq, radius) for pdq in sorted(good)]
+    return segment.Wanted(hashes, digests)
+
+
+def seal(*, now: datetime) -> int:
+    """Write files for what is over and has none; give how many. Another worker may do the same meanwhile."""
+    written = 0
+    for place, start, end in _stretches(now):
+        if place is not None and not place.exists():
+            segment.write(place, *_arrays(start, end))
+            written += 1
+            if end - start == DAY:
+                for hour in place.parent.glob(f"{place.name}T*"):
+                    shutil.rmtree(hour, ignore_errors=True)
+    return written
+
+
+def forget(*, now: datetime, limit: int = 10_000) -> int:
+    """Delete rows that are older than the setting says, and the files of days that are; give how many rows."""
+    oldest = now - timedelta(days=settings.REDSHANK.banks.keep_hashes_days)
+    first = oldest.astimezone(UTC).date().isoformat()
+    for place in _root().iterdir() if _root().exists() else ():
+        if place.name[:1].isdigit() and place.name[:10] < first:
+            shutil.rmtree(place, ignore_errors=True)
+    pks = list(Seen.objects.filter(at__lt=oldest).order_by("at").values_list("pk", flat=True)[:limit])
+    for start in range(0, len(pks), 800):
+        Seen.objects.filter(pk__in=pks[start : start + 800]).delete()
+    return len(pks)
+
+
+def _root() -> Path:
+    return Path(settings.DATA_DIR) / "seen"
+
+
+def _stretches(now: datetime) -> Iterator[tuple[Path | None, datetime, datetime]]:
+    """The kept past, cut into days that are over, then hours, then the rest; where the files of each lie, if it may have any."""
+    oldest = Seen.objects.aggregate(at=Min("at"))["at"]
+    if oldest is None:
+        return
+    over = now.astimezone(UTC) - OVER
+    start = oldest.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    while start + DAY <= over:
+        yield _root() / start.date().isoformat(), start, start + DAY
+        start += DAY
+    while start + HOUR <= over:
+        yield _root() / start.strftime("%Y-%m-%dT%H"), start, start + HOUR
+        start += HOUR
+    yield None, start, datetime.max.replace(tzinfo=UTC) - DAY
+
+
+def _arrays(
+    start: datetime, end: datetime
+) -> tuple[segment.Hashes, segment.Rows, np.ndarray[tuple[int], np.dtype[np.uint64]], segment.Rows]:
+    """The hashes that a stretch holds, and the rows they are of; then the digests' keys, and theirs."""
+    enough = settings.REDSHANK.media.pdq_quality
+    hashes, hash_rows = bytearray(), []
+    digests: list[int] = []
+    digest_rows: list[int] = []
+    rows = Seen.objects.filter(at__gte=start, at__lt=end).values_list("pk", "hashes")
+    for pk, packed in rows.iterator(chunk_size=10_000):
+        kept = _decoder.decode(bytes(packed))
+        pdqs = _pdqs(kept, enough)
+        hashes += bytes.fromhex("".join(pdqs))
+        hash_rows += [pk] * len(pdqs)
+        own = {getattr(kept.hashes, name) for name in FILES} if kept.hashes else set()
+        keys = {segment.digest_key(digest) for digest in own | set(kept.digests) if digest}
+        digests += keys
+        digest_rows += [pk] * len(keys)
+    return (
+        np.frombuffer(bytes(hashes), np.uint8).reshape(-1, 32), np.array(hash_rows, np.int64),
+        np.array(digests, np.uint64), np.array(digest_rows, np.int64),
+    )  # fmt: skip
+
+
+def _pdqs(kept: _Kept, enough: int) -> set[str]:
+    """The hashes by which a row may be found: of enough quality, once each."""
+    seen: list[tuple[str, int | None]] = [(kept.pdq, None)] if kept.pdq else []
+    if isinstance(kept.hashes, ImageHashes):
+        seen.append((kept.hashes.pdq, kept.hashes.quality))
+        seen += [(one.pdq, one.quality) for one in kept.hashes.variants]
+    elif isinstance(kept.hashes, VideoHashes):
+        seen += [(frame.pdq, frame.quality) for frame in kept.hashes.frames]
+    return {pdq for pdq, quality in seen if not weakness("pdq", pdq, quality=quality, enough=enough)}
