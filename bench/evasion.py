@@ -170,7 +170,7 @@ def main() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     args.folder.mkdir(parents=True, exist_ok=True)
     print(f"machine: {machine()}")
-    sizes = ((15_000, 6_000), (30_000, 6_000)) if args.quick else ((100_000, 10_000), (1_000_000, 10_000))
+    sizes = ((14_000, 5_000), (48_000, 5_000)) if args.quick else ((100_000, 10_000), (1_000_000, 10_000))
     train = world(args.folder, *sizes[0], 99)
     measured = world(args.folder, *sizes[1], args.seed)
     model, seconds = fitted(train)
