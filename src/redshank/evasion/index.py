@@ -35,7 +35,7 @@ TAIL = 256
 FAN = 4
 """So many segments of like size are joined into one."""
 FLOOR_BITS = 8.0
-"""Keys shared by more than one account in 2**8 do not help to find; above, each bit counts. Chosen on the workload of seed 99."""
+"""Keys shared by more than one account in 2**8 do not help to find; above, each bit counts. Chosen on two made-up worlds; a guess until a platform measures it."""
 FEW = 64
 """Added to the number of accounts, so that in a very small index a key that all of them share still finds them."""
 KIND_WEIGHTS = np.array([1, 1, 1, 0.5, 1, 0.3, 0.4, 1, 0.6, 1, 1] + [0.4] * kernels.LOOKUPS, np.float64)
