@@ -46,7 +46,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     within `lag` seconds has moved there, if that would be chance no more often than `moved`.
 
     `affinity`: accounts of like interests meet more often than any two would, and that is no campaign; chance is taken to be
-    so many times as likely as the null model says. With 32, a shared object says 5 bits less than it would. `pairs` bounds the work: about so many pairs of shares are looked
+    so many times as likely as the null model says. With 16, a shared object says 4 bits less than it would. `pairs` bounds the work: about so many pairs of shares are looked
     at for each share there is, objects shared by very many within a narrower window than the others.
     """
 
@@ -56,7 +56,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     smallest: int = 3
     lag: float = 6 * 3600.0
     moved: float = 0.001
-    affinity: float = 32.0
+    affinity: float = 16.0
     pairs: int = 16
 
     def __post_init__(self) -> None:
@@ -199,10 +199,13 @@ def find_campaigns(
 def find_ties(shares: Shares, search: Search, *, progress: Callable[[str], None] | None = None) -> Ties:
     """All pairs of accounts that met over at least `search.least` objects more surprisingly than chance allows.
 
-    The null model: the accounts of all shares of one kind on one network change places at random; when which object was
-    shared stays as it is. A pair is then expected to meet over objects of some popularity as often as the two accounts'
-    shares of all shares times the meetings there were; the tail of the Poisson distribution gives the surprise. Of all
-    limits of popularity the most surprising one counts. The correction is Bonferroni's, for limits and for pairs.
+    The null model: the accounts of all shares that met another one, of one kind and on one network, change places at random;
+    when which object was shared stays as it is. A pair is then expected to meet as often as the parts of these shares that
+    are theirs, times the meetings there were; the tail of the Poisson distribution gives the surprise. This is asked of
+    objects of all popularities, of all but the most popular, and so on, shares of much more popular ones always left out; the
+    most surprising answer counts. The correction is
+    Bonferroni's, for these questions and for all pairs. A campaign that makes most of the shares of its kind and network is
+    its own chance, and is not seen: give more of what else was shared there.
     """
     say = progress or (lambda words: None)
     order = np.lexsort((shares.post, shares.time, shares.account, shares.object))
@@ -221,12 +224,12 @@ def find_ties(shares: Shares, search: Search, *, progress: Callable[[str], None]
 
     group = _groups(shares)
     used, kind = np.unique(shares.kind, return_inverse=True)
-    acts = np.zeros((len(used), n), np.float64)
-    np.add.at(acts, (kind[objects], account), 1.0)
-    totals = np.zeros((len(used), int(group.max(initial=0)) + 1), np.float64)
-    np.add.at(totals.T, group, acts.T)
-    met = kernels.chances(starts, time, windows, counts, kind, group[account], totals.shape)
-    able = int((acts.sum(axis=0) >= search.least).sum())
+    acts = kernels.acts_of(objects, account, time, windows, counts, kind, (len(used), n))
+    totals = np.zeros((int(group.max(initial=0)) + 1, len(used), kernels.LEVELS), np.float64)
+    np.add.at(totals, group, np.moveaxis(acts, 2, 0))
+    totals = np.ascontiguousarray(np.moveaxis(totals, 0, 2))
+    met = kernels.chances(starts, time, windows, counts, kind, group[account], (len(used), totals.shape[2]))
+    able = int((acts[:, -1].sum(axis=0) >= search.least).sum())
     tested = max(1, able * (able - 1) // 2)
     levels = len({int(kernels.level_of(count)) for count in np.unique(counts[counts > 0])})
     correction = math.log2(tested) + math.log2(max(1, levels))

@@ -14,8 +14,13 @@ import numpy as np
 
 from redshank.evasion.kernels import kernel, mix
 
-LEVELS = 32
-"""Objects are taken level by level: those that up to 2, 4, 8, … pairs of shares met over, rare ones first."""
+LEVELS = 16
+"""Objects are taken level by level: those that up to 4, 16, 64, … pairs of shares met over, rare ones first."""
+
+WIDER = 4
+"""Levels above that of an object whose shares are still compared with it: up to 256 times as many pairs met over these. With
+all levels, one thing that everybody shares once would make whoever shares anything else look rare; with none, the campaign
+itself would be most of what it is compared with."""
 
 
 @kernel
@@ -84,10 +89,10 @@ def narrow(starts: Any, times: Any, window: Any, counts: Any, cap: Any) -> Any:
 
 @kernel
 def level_of(count: Any) -> Any:
-    """The level of an object over which `count` pairs of shares met: the bits that the number takes."""
+    """The level of an object over which `count` pairs of shares met: half the bits that the number takes."""
     level = 0
-    while count > 1 and level < LEVELS - 1:
-        count >>= 1
+    while count > 3 and level < LEVELS - 1:
+        count >>= 2
         level += 1
     return level
 
@@ -120,6 +125,22 @@ def chances(starts: Any, times: Any, windows: Any, counts: Any, kinds: Any, grou
             inside[here] += 1
     for level in range(1, LEVELS):
         out[:, :, :, level] += out[:, :, :, level - 1]
+    return out
+
+
+@kernel
+def acts_of(objects: Any, accounts: Any, times: Any, windows: Any, counts: Any, kinds: Any, sizes: Any) -> Any:
+    """Shares that met another one, by kind, level of the object or a lower one, and account: int32, of those `sizes`."""
+    out = np.zeros((sizes[0], LEVELS, sizes[1]), np.int32)
+    n = len(objects)
+    for i in range(n):
+        o = objects[i]
+        before = i > 0 and objects[i - 1] == o and times[i] - times[i - 1] <= windows[o]
+        after = i + 1 < n and objects[i + 1] == o and times[i + 1] - times[i] <= windows[o]
+        if before or after:
+            out[kinds[o], level_of(counts[o]), accounts[i]] += 1
+    for level in range(1, LEVELS):
+        out[:, level] += out[:, level - 1]
     return out
 
 
@@ -217,7 +238,7 @@ def weigh(
 ) -> Any:  # fmt: skip
     """Surprise of each pair that met over `least` objects or more, before correction; gives the number of pairs kept.
 
-    `order` sorts the meetings by key; `acts` are float64 (kinds, accounts), `totals` (kinds, groups), `met` from `chances`.
+    `order` sorts the meetings by key; `acts` are of `acts_of`, `totals` their sums by group, float64 (kinds, LEVELS, groups), `met` of `chances`.
     Kept are pairs of at least `limits` bits; `out` takes the accounts, the objects met over, the bits, and the first and
     the last of their meetings in `order`. Each post counts once, however many things it carried.
     """
@@ -236,14 +257,17 @@ def weigh(
             continue
         one, other = np.int64(key) // n_accounts, np.int64(key) % n_accounts
         a, b = groups[one], groups[other]
-        expected[:] = 0.0
-        for kind in range(len(acts)):
-            if a == b:
-                ways = 2.0 * acts[kind, one] * acts[kind, other] / max(1.0, totals[kind, a] * (totals[kind, a] - 1.0))
-            else:
-                ways = acts[kind, one] * acts[kind, other] / max(1.0, totals[kind, a] * totals[kind, b])
-            if ways > 0.0:
-                for level in range(LEVELS):
+        for level in range(LEVELS):
+            expected[level] = 0.0
+            wide = min(level + WIDER, LEVELS - 1)
+            for kind in range(len(acts)):
+                total = totals[kind, wide, a]
+                ways = float(acts[kind, wide, one]) * acts[kind, wide, other]
+                if ways > 0.0:
+                    if a == b:
+                        ways *= 2.0 / (total * (total - 1.0))
+                    else:
+                        ways /= total * totals[kind, wide, b]
                     expected[level] += ways * met[kind, a, b, level]
         some = order[begin:end]
         rank = np.empty(len(some), np.int64)
