@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from django.db import transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from redshank.archive import past_writer, services
 from redshank.archive.models import AccountRecord, EventRecord, PastBatch
 from redshank.archive.past import SCHEMA, Past, PastEvent
 from redshank.audit.models import Entry
+from redshank.cli import main
 from redshank.core import (
     Account,
     Event,
@@ -163,7 +165,8 @@ def test_kill_9_while_two_write(tmp_path: Path) -> None:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
             assert before < len(list(folder.rglob("*.parquet"))) < 58  # Both died at it.
-        assert subprocess.run(write, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL).returncode == 0
+        worker = [sys.executable, "-m", "redshank.cli", "worker", "--once"]
+        assert subprocess.run(worker, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, timeout=120).returncode == 0
         assert Counter(row["id"] for row in rows(Past(folder))) == Counter(f"e{number}" for number in range(400))
 
 
@@ -207,7 +210,10 @@ def test_an_accounts_data_go_and_all_else_stays(past: Past, monkeypatch: pytest.
     assert AccountRecord.objects.filter(network="heron", account_id="anna").exists()
     steps = Entry.objects.filter(object="account:marsh/anna").order_by("pk").values_list("step", "actor")
     assert list(steps) == [("account.erasure_asked", "user:ida"), ("account.erased", "system")]
-    assert past_writer.erase("marsh", "anna", by="system", reason="", now=NOW) == (0, 0)
+    again = CliRunner().invoke(main, ["archive", "erase", "marsh", "anna", "--reason", "asked again"], input="y\n")
+    assert "0 events erased from the store, 0 from the past." in again.output
+    bert = CliRunner().invoke(main, ["archive", "erase", "marsh", "bert", "--reason", "asked", "--by", "ida", "--yes"])
+    assert bert.output == "2 events erased from the store, 2 from the past.\n"
 
 
 def test_each_kind_goes_after_its_time(past: Past, settings: Any) -> None:

@@ -253,8 +253,16 @@ def _naive(time: datetime) -> datetime:
 
 
 def _put(path: Path, table: pa.Table) -> None:
-    """Write a file so that it is there whole or not at all. Raises `Problem` where the disk takes no more."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that it is there whole or not at all. The lock is held.
+
+    Raises `Problem` where the disk takes no more.
+    """
+    if not path.parent.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in list(path.parents)[1:4]:  # A folder that is new must be on disk, too.
+            _sync(folder)
+    for left in path.parent.glob(".new-*"):  # Of a writer that was killed: nobody writes now but us.
+        left.unlink(missing_ok=True)
     kinds = sorted(set(_kinds_of(table["type"]).unique().to_pylist()))
     schema = table.schema.with_metadata({KINDS: json.dumps(kinds)})
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
@@ -277,8 +285,6 @@ def _put(path: Path, table: pa.Table) -> None:
 
 def _remove(path: Path, columns: list[str], is_bad: Callable[[pa.Table], pa.ChunkedArray]) -> int:
     """Take rows out of one file, and the file away where none is left; give how many rows went."""
-    for left in path.parent.glob(".new-*"):  # Of a writer that was killed: nobody writes now but us.
-        left.unlink(missing_ok=True)
     bad = is_bad(pq.read_table(path, columns=columns, partitioning=None))
     gone = int(pc.sum(bad).as_py() or 0)
     if not gone:
