@@ -42,6 +42,21 @@ def test_a_bank_from_making_to_withdrawing(tmp_path):
     assert "recruitment" in run("list").output
 
 
+def test_a_bank_is_set_and_sought_in_the_past(settings, tmp_path):
+    settings.DATA_DIR = tmp_path
+    run("make", "pictures", "--kind", "pdq", "--policy", "recruitment", "--severity", 5)
+    done = run("set", "pictures", "--limit", 12, "--severity", 5, "--languages", "", "--by", "ada")
+    assert done.output == "pictures: limit was None, is 12.\n"
+    assert run("set", "pictures", "--limit", 12).output == "pictures is as it was.\n"
+    assert "0 to 31 bits" in run("set", "pictures", "--limit", 40).output
+    run("add", "pictures", "0f" * 32)
+    assert "pictures: 1 entry sought in the past." in run("lookback", "pictures").output
+    run("make", "slogans", "--kind", "term", "--policy", "recruitment", "--severity", 2)
+    run("set", "pictures", "--paused")
+    assert "switched off" in run("lookback", "pictures").output
+    assert "Those of files are." in run("lookback", "slogans").output
+
+
 def test_errors_are_for_people():
     run("make", "slogans", "--kind", "term", "--policy", "recruitment", "--severity", 2)
     for words, said in (

@@ -93,10 +93,12 @@ def done(entries: Iterable[Entry], *, now: datetime) -> None:
 
 
 def ask_again(bank: Bank) -> int:
-    """Let all entries of a bank be sought in the past (again); give how many. Raises `Problem` for other kinds of banks."""
+    """Let all entries of a bank be sought in the past (again); give how many. Raises `Problem` for banks whose are not."""
     if bank.kind not in KINDS:
         raise Problem("not a bank whose entries are sought in the past", where=bank.name, hint="Those of files are.")
-    return Entry.objects.filter(bank=bank, withdrawn_at=None).update(looked_back_at=None)
+    if bank.negative or not bank.active:
+        raise Problem("what is harmless or switched off matches nothing, in the past as well", where=bank.name)
+    return Entry.objects.filter(bank=bank, withdrawn_at=None, quarantined_at=None).update(looked_back_at=None)
 
 
 def find(entries: Sequence[Entry], *, now: datetime) -> list[tuple[str, str]]:

@@ -36,7 +36,7 @@ from redshank.core import BadInput, Problem
 from redshank.media import Frame, ImageHashes, MediaHashes
 from redshank.policies import services as policies
 
-CHECKED_EVERY = 0.5
+CHECKED_EVERY = 0.25
 """Seconds for which a process trusts what it loaded without asking the store."""
 BATCH = 800
 """Values asked for in one query: SQLite takes a thousand parameters everywhere."""
@@ -681,7 +681,7 @@ _checked = 0.0
 
 
 def known(*, fresh: bool = False) -> Known:
-    """All that is known. With `fresh` as the store has it now; else as of at most half a second ago, or this process's last change.
+    """All that is known. With `fresh` as the store has it now; else as of a quarter of a second ago or this process's last change.
 
     One snapshot a process, shared by its threads, loaded again when the banks' number changed.
     """
