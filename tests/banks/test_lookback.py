@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from redshank.banks import lookback, segment, services
 from redshank.banks.models import Entry, Seen
 from redshank.cases.models import Case, Item
 from redshank.core import Account, Media, MediaUploaded
-from redshank.media import Frame, ImageHashes, VideoHashes
+from redshank.media import Frame, Hasher, ImageHashes, VideoHashes
 from tests.banks.conftest import NOW
+from tests.web.seed import picture
 
 PDQ = "f8f8f0cee0f4a84f06370a22028f67f0b36e2ed596621e1d33e6b39c4e9c9b22"
 OTHER = f"{int(PDQ, 16) ^ int('5a' * 32, 16):064x}"
@@ -122,6 +124,24 @@ def test_ours_are_found_too_pictures_their_variants_and_frames_of_videos(make):
     assert found("pdq", near(90)) == [], "a frame of low quality is not kept"
     assert found("md5", "e" * 32) == [v]
     assert found("video", services.NewEntry(value="0" * 63 + "1", frames=(Frame(0, OTHER, 100),))) == [v, s]
+
+
+def test_a_picture_that_a_worker_hashed_is_found_by_what_becomes_known_later(make, settings):
+    raw = {
+        "type": "post.created", "id": "own", "network": "marsh.example", "at": NOW.isoformat(), "account": {"id": "a"},
+        "post": {"id": "p-own", "text": "", "media": [{"id": "m1", "data": b64encode(picture(3)).decode()}]},
+    }  # fmt: skip
+    pipeline.accept([json.dumps(raw).encode()], now=NOW, actor="key:test")
+    with Hasher(settings.REDSHANK.media) as hasher:
+        assert pipeline.walk_waiting(now=NOW, limit=5, hasher=hasher) == 1
+    assert (Seen.objects.count(), cases()) == (1, [])
+    seen = lookback.hashes_of("marsh.example", "own")["m1"]
+    make("sha512", seen.sha512)
+    make("pdq", seen.pdq, severity=2)
+    assert look_back() == 2
+    assert cases() == ["p-own"]
+    (record,) = archive.records_of([("marsh.example", "own")])
+    assert [finding.kind for finding in archive.verdict_of(record).findings] == ["sha512", "pdq"]
 
 
 def test_what_waits_is_not_sought_harmless_paused_quarantined_or_just_added(make):
