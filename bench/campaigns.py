@@ -1,14 +1,13 @@
 """Campaigns: which planted groups are found, how many ties are right, how fast and in how much memory; on one core.
 
-    python -m bench.campaigns [--quick] [--seed N] [--more-seeds N ...] [--folder DIR] [--toolkit]
+    python -m bench.campaigns [--quick] [--seed N] [--more-seeds N ...] [--folder DIR]
 
 The workload is the shared generator's: a million shares of links over a week, 45 tight, 20 loose groups, 30 fan clubs and 15
 feeds; window 30 minutes. Each stream is searched in a process of its own, whose processor time and peak memory are taken; the
 kernels are compiled before. truth_groups.csv is read after that, to count. A group is found where one campaign has at least
 half of its members in common with it, of all in either (a Jaccard index of .5). A tie is right where both accounts are of one
 tight or loose group; ties of feeds and fan clubs, labelled innocent or not, count as wrong, so that `campaigns_precision` is
-what is left when nobody believes the labels. Then the real sets, each beside controls with shuffled times. `--toolkit` runs
-the naive way beside: every pair that met over three links or more, connected components.
+what is left when nobody believes the labels. Then the real sets, each beside controls with shuffled times.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -128,43 +126,6 @@ class Outcome:
         )
 
 
-def naive(folder: Path) -> None:
-    """Every pair that met over three links or more within the window, and the components of that graph."""
-    shares = read_shares(folder / "posts.parquet")
-    start = time.process_time()
-    order = np.lexsort((shares.time, shares.object))
-    objects, times, accounts = shares.object[order], shares.time[order], shares.account[order]
-    n = len(shares.names)
-    met: list[np.ndarray] = []
-    step = 1
-    while True:
-        near = (objects[step:] == objects[:-step]) & (times[step:] - times[:-step] <= 1800)
-        if not near.any():
-            break
-        at = np.flatnonzero(near)
-        a, b = accounts[at], accounts[at + step]
-        low, high = np.minimum(a, b), np.maximum(a, b)
-        met.append(((low * n + high) * len(shares.kind) + objects[at])[low != high])
-        step += 1
-    every = np.unique(np.concatenate(met))
-    keys, often = np.unique(every // len(shares.kind), return_counts=True)
-    keys = keys[often >= 3]
-    root = np.arange(n)
-    while True:  # Each takes the least number around it, then what that one took.
-        before = root.copy()
-        least = np.minimum(root[keys // n], root[keys % n])
-        np.minimum.at(root, keys // n, least)
-        np.minimum.at(root, keys % n, least)
-        root = root[root]
-        if (root == before).all():
-            break
-    largest = np.bincount(root).max()
-    print(
-        f"  the naive way: {len(keys):,} ties, largest component {largest:,} of {n:,} accounts, "
-        f"{time.process_time() - start:.1f} s of processor time"
-    )
-
-
 def real_sets() -> dict[str, Shares]:
     """The real sets: shares in one week of an election on two networks, and retweets."""
     table = pq.read_table(REAL / "coortweet_german.parquet")
@@ -195,7 +156,6 @@ def main() -> None:
     made.set_defaults(seed=4)
     made.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "redshank-bench-linking")
     made.add_argument("--more-seeds", type=int, nargs="*", default=None, help="other streams, measured as well")
-    made.add_argument("--toolkit", action="store_true", help="run the naive way beside")
     made.add_argument("--search", type=Path, help="what the child process does")
     args = made.parse_args()
     if hasattr(os, "sched_setaffinity"):
@@ -211,8 +171,6 @@ def main() -> None:
     folder = stream(args.folder, posts, args.seed)
     outcome = Outcome(folder)
     outcome.show(f"{posts:,} shares and the planted ones, seed {args.seed}")
-    if args.toolkit:
-        naive(folder)
     for seed in (() if args.quick else (5, 6, 7)) if args.more_seeds is None else args.more_seeds:
         Outcome(stream(args.folder, posts, seed)).show(f"{posts:,} shares and the planted ones, seed {seed}")
     control = shuffled(read_shares(folder / "posts.parquet"), args.seed)
