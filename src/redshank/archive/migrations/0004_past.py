@@ -4,41 +4,40 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('archive', '0003_media_facts'),
+        ("archive", "0003_media_facts"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Erasure',
+            name="Erasure",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('network', models.CharField(max_length=63)),
-                ('account_id', models.CharField(max_length=200)),
-                ('asked_at', models.DateTimeField()),
-                ('done_at', models.DateTimeField(blank=True, null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("network", models.CharField(max_length=63)),
+                ("account_id", models.CharField(max_length=200)),
+                ("asked_at", models.DateTimeField()),
+                ("done_at", models.DateTimeField(blank=True, null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='PastBatch',
+            name="PastBatch",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('made_at', models.DateTimeField()),
-                ('written_at', models.DateTimeField(blank=True, null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("made_at", models.DateTimeField()),
+                ("written_at", models.DateTimeField(blank=True, null=True)),
             ],
         ),
         migrations.AddField(
-            model_name='eventrecord',
-            name='past_batch',
-            field=models.BigIntegerField(blank=True, help_text='The batch of the past that it is part of.', null=True),
+            model_name="eventrecord",
+            name="past_batch",
+            field=models.BigIntegerField(blank=True, help_text="The batch of the past that it is part of.", null=True),
         ),
         migrations.AddIndex(
-            model_name='eventrecord',
-            index=models.Index(fields=['past_batch', 'id'], name='event_past_batch'),
+            model_name="eventrecord",
+            index=models.Index(fields=["past_batch", "id"], name="event_past_batch"),
         ),
         migrations.AddIndex(
-            model_name='pastbatch',
-            index=models.Index(condition=models.Q(('written_at', None)), fields=['id'], name='past_batch_unwritten'),
+            model_name="pastbatch",
+            index=models.Index(condition=models.Q(("written_at", None)), fields=["id"], name="past_batch_unwritten"),
         ),
     ]
