@@ -27,6 +27,7 @@ def command() -> None:
 @click.option("--window", default=30.0, show_default=True, help="Minutes between two shares of an object, at most.")
 @click.option("--least", default=3, show_default=True, help="Objects over which two accounts meet, at least.")
 @click.option("--alpha", default=0.01, show_default=True, help="Chance that any pair at all is tied without reason.")
+@click.option("--affinity", default=16.0, show_default=True, help="How many times likelier than chance people of like interests meet; 1 makes no allowance for that.")  # fmt: skip
 @click.option("--smallest", default=3, show_default=True, help="Members of a campaign, at least.")
 @click.option("--lag", default=6.0, show_default=True, help="Hours within which an object moves to another network.")
 @click.option("--column", "columns", multiple=True, metavar="ROLE=NAME", help="Which column is what, such as link=address.")  # fmt: skip
@@ -35,8 +36,8 @@ def command() -> None:
 )
 @click.option("--control", is_flag=True, help="Also search with all times shuffled, where nothing should be found.")
 def find(
-    posts: Path, out: Path, details: Path | None, window: float, least: int, alpha: float, smallest: int, lag: float,
-    columns: tuple[str, ...], seed: int, control: bool,
+    posts: Path, out: Path, details: Path | None, window: float, least: int, alpha: float, affinity: float,
+    smallest: int, lag: float, columns: tuple[str, ...], seed: int, control: bool,
 ) -> None:  # fmt: skip
     """Find accounts in POSTS, a Parquet file, that share the same things at about the same time beyond chance.
 
@@ -48,7 +49,7 @@ def find(
 
     from redshank.evasion import Search, find_campaigns, read_shares, shuffled
 
-    search = Search(window=60 * window, least=least, alpha=alpha, smallest=smallest, lag=3600 * lag)
+    search = Search(window=60 * window, least=least, alpha=alpha, affinity=affinity, smallest=smallest, lag=3600 * lag)
     roles = dict(_role(given) for given in columns)
     _say("reading")
     shares = read_shares(posts, columns=roles)
