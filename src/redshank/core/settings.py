@@ -103,11 +103,17 @@ class ArchiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     keep_account_days: Annotated[
         int, Meta(ge=1, description="The past keeps events of accounts for so long, in days.")
     ] = 365
-    keep_post_days: Annotated[int, Meta(ge=1, description="The same, events of posts.")] = 365
-    keep_media_days: Annotated[int, Meta(ge=1, description="The same, events of media that stand by themselves.")] = 365
-    keep_follow_days: Annotated[int, Meta(ge=1, description="The same, events of follows.")] = 365
-    keep_report_days: Annotated[int, Meta(ge=1, description="The same, reports.")] = 365
-    keep_action_days: Annotated[int, Meta(ge=1, description="The same, a platform's news of actions.")] = 365
+    keep_post_days: Annotated[int, Meta(ge=1, description="How long the past keeps events of posts, in days.")] = 365
+    keep_media_days: Annotated[
+        int, Meta(ge=1, description="How long the past keeps events of media that stand by themselves, in days.")
+    ] = 365
+    keep_follow_days: Annotated[int, Meta(ge=1, description="How long the past keeps events of follows, in days.")] = (
+        365
+    )
+    keep_report_days: Annotated[int, Meta(ge=1, description="How long the past keeps reports, in days.")] = 365
+    keep_action_days: Annotated[
+        int, Meta(ge=1, description="How long the past keeps a platform's news of actions, in days.")
+    ] = 365
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
