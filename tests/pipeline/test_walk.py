@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
+from pytest_django.fixtures import Settings
 
 from redshank.archive.models import AccountRecord, Blob, EventRecord
 from redshank.audit.models import Entry, Evidence
@@ -131,12 +132,10 @@ def test_a_report_becomes_a_case_with_the_reporters_deadline() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_full_disk_takes_nothing_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, settings: object, tmp_path: Path
-) -> None:
+def test_a_full_disk_takes_nothing_and_says_so(settings: Settings, tmp_path: Path) -> None:
     full = tmp_path / "blobs"
     full.symlink_to("/dev/full")
-    monkeypatch.setattr(settings, "DATA_DIR", tmp_path)
+    settings.DATA_DIR = tmp_path
     before = counts()
     data = base64.b64encode(picture()).decode()
     with pytest.raises(StoreFullError, match="could not be kept"):
