@@ -44,4 +44,5 @@ def processor_seconds(function: Callable[[], object], *, times: int = 1) -> floa
 
 def bar(name: str, value: float) -> None:
     """Print a result as a script reads it."""
-    print(f"BAR {name}={value:.4g}" if isinstance(value, float) else f"BAR {name}={value}", flush=True)
+    shown = f"{float(f'{value:.4g}'):.10g}" if isinstance(value, float) else value  # four digits, no exponent
+    print(f"BAR {name}={shown}", flush=True)
