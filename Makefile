@@ -10,7 +10,6 @@ demo: $(VENV)/.run
 	$(BIN)/redshank demo
 
 test: $(VENV)/.dev check
-	sh tests/setup-browser
 	$(RUN) pytest -n 2 --dist loadgroup
 	REDSHANK_TEST_STORE=postgres $(RUN) pytest -n 2 --dist loadgroup -m "django_db and not browser"
 
@@ -26,22 +25,22 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.bench
+bench: $(VENV)/.dev
 	for name in $$(ls bench/*.py | xargs -n1 basename -s .py | grep -v '^_'); do $(RUN) bench.$$name || exit 1; done
 
 # One environment; each stamp means that what it names is installed in it. No ensurepip is needed, pip of the machine serves.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv --without-pip $(VENV)
 
-$(VENV)/.run $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: requirements/%.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/.run $(VENV)/.dev: $(VENV)/.%: requirements/%.txt pyproject.toml | $(VENV)/bin/python
+	test $* = run || sh tests/setup-machine $(PYTHON)
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --require-hashes -r $<
 	$(PYTHON) -m pip --python $(BIN)/python install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
 requirements: $(VENV)/.dev
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --extra setup pyproject.toml -o requirements/run.txt
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --extra setup --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --extra setup --extra dev --extra bench -c requirements/dev.txt pyproject.toml -o requirements/bench.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --extra setup --extra dev --extra bench -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache redshank-data

@@ -73,7 +73,7 @@ def chromium() -> Iterator[Any]:
 
     path = shutil.which("chromium")
     if not path:
-        pytest.skip("no chromium on this machine; tests/setup-browser installs it")
+        pytest.skip("no chromium on this machine; tests/setup-machine installs it")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGS))
         yield browser
