@@ -252,11 +252,6 @@ def records_of(keys: Iterable[tuple[str, str]]) -> list[EventRecord]:
     return sorted(found, key=lambda record: (record.at, record.pk))
 
 
-def events_of(network: str, account_id: str, *, limit: int = 50) -> list[EventRecord]:
-    """The newest events of an account, newest first."""
-    return list(EventRecord.objects.filter(network=network, account_id=account_id).order_by("-at", "-id")[:limit])
-
-
 def events_about(subject: Subject, *, limit: int = 50) -> list[EventRecord]:
     """The newest events whose subject is `subject`, newest first."""
     about = EventRecord.objects.filter(network=subject.network, subject_kind=subject.kind, subject_id=subject.id)

@@ -10,22 +10,11 @@ from queue import SimpleQueue
 
 import click
 
-from redshank.core import Problem, load_settings
 from redshank.core.settings import MediaSettings
 from redshank.media import Hasher, MediaError, MediaHashes
 
 SOME_UNREADABLE = 3
 """Exit code where everything was done but for files that could not be read, each named on stderr."""
-
-
-def limits_here() -> MediaSettings:
-    """The `[media]` settings of the environment and of the settings file. Makes no secret and opens no store."""
-    named = os.environ.get("REDSHANK_CONFIG")
-    path = Path(named or "redshank.toml")
-    if named and not path.exists():
-        raise Problem("no such file", where=named, hint="REDSHANK_CONFIG names it.")
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return load_settings(text, os.environ, where=str(path) if text else "environment").media
 
 
 def files_in(paths: Sequence[Path]) -> list[Path]:

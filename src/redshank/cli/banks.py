@@ -194,9 +194,10 @@ def _hashed(
     if not files:
         return [], []
     from redshank.banks import services
-    from redshank.cli._media import Reading, files_in, jobs_here, limits_here
+    from redshank.cli._media import Reading, files_in, jobs_here
+    from redshank.web.config import read_settings
 
-    reading = Reading(limits_here(), jobs=jobs_here(), key_frames=False)
+    reading = Reading(read_settings().media, jobs=jobs_here(), key_frames=False)
     new: list[NewEntry] = []
     aside: list[SetAside] = []
     found = files_in(files)

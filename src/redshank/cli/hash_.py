@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from redshank.cli._media import Reading, files_in, jobs_option, key_frames_option, limits_here
+from redshank.cli._media import Reading, files_in, jobs_option, key_frames_option
 from redshank.media import ImageHashes
+from redshank.web.config import read_settings
 
 
 @click.command()
@@ -29,7 +30,7 @@ def command(paths: tuple[Path, ...], variants: bool, key_frames: bool, jobs: int
 
     Exit code 0 where every file was read, 3 where some could not be (each named on stderr, with the reason).
     """
-    reading = Reading(limits_here(), jobs=jobs, key_frames=key_frames)
+    reading = Reading(read_settings().media, jobs=jobs, key_frames=key_frames)
     encode = msgspec.json.Encoder().encode
     furthest = 0.0
     for path, hashes in reading.hashes(files_in(paths), "hashing"):

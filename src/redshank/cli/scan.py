@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from redshank.cli._media import Reading, files_in, jobs_option, key_frames_option, limits_here
+from redshank.cli._media import Reading, files_in, jobs_option, key_frames_option
+from redshank.web.config import read_settings
 
 
 class _Scan(click.Command):
@@ -76,7 +77,7 @@ def command(
     A video is found where half of either one matches (setting media.video_share). No store is needed. Exit code 0 where every
     file was read, 3 where some could not be (each named on stderr, with the reason).
     """
-    limits = limits_here()
+    limits = read_settings().media
     if limit is not None:
         limits = msgspec.structs.replace(limits, pdq_limit=limit)
     reading = Reading(limits, jobs=jobs, key_frames=key_frames)

@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from redshank.core.settings import Settings, documented_settings, environment_name
+from redshank.web.config import settings_text
 
 _SECRET = ("secret_key", "metrics_token")
 
@@ -37,7 +38,7 @@ def command(words: tuple[str, ...], as_json: bool) -> None:
     """
     from redshank.web import settings as ours
 
-    toml, where = ours._toml()  # noqa: SLF001 - reading twice would be the second way
+    toml, where = settings_text()
     shown = [
         setting
         for setting in settings_here(ours.REDSHANK, toml, where)

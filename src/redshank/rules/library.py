@@ -47,10 +47,6 @@ class ArgumentError(Exception):
         super().__init__(message)
 
 
-class ArgumentWarning(ArgumentError):
-    """A constant argument with which the function can hardly do what was meant."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
     """`types` are what it takes (none: anything); a `constant` one must stand in the rule itself.

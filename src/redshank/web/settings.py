@@ -9,18 +9,8 @@ from pathlib import Path
 
 import dj_database_url
 
-from redshank.core import load_settings
-from redshank.core.errors import Problem
-
-
-def _toml() -> tuple[str, str]:
-    named = os.environ.get("REDSHANK_CONFIG")
-    path = Path(named or "redshank.toml")
-    if not path.exists():
-        if named:
-            raise Problem("no such file", where=named, hint="REDSHANK_CONFIG names it.")
-        return "", "environment"
-    return path.read_text(encoding="utf-8"), str(path)
+from redshank.core import Problem
+from redshank.web.config import read_settings
 
 
 def _secret(data_dir: Path, configured: str) -> str:
@@ -40,8 +30,7 @@ def _secret(data_dir: Path, configured: str) -> str:
     return path.read_text().strip()
 
 
-_text, _where = _toml()
-REDSHANK = load_settings(_text, os.environ, where=_where)
+REDSHANK = read_settings()
 DATA_DIR = Path(REDSHANK.data_dir).absolute()
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(DATA_DIR / "metrics")  # Before anything counts.
 
