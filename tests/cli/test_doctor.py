@@ -24,6 +24,7 @@ from redshank.enforcement import services as enforcement
 from redshank.enforcement.models import Delivery
 from redshank.web import health
 
+pytestmark = pytest.mark.xdist_group("doctor")  # They change the mode of the one secret key.
 GOLDEN = Path(__file__).parent / "golden"
 
 
