@@ -37,9 +37,9 @@ def listening() -> Iterator[int]:
 @pytest.fixture(autouse=True)
 def whole_key() -> Iterator[None]:
     path = Path(django_settings.DATA_DIR) / "secret_key"
-    mode = path.stat().st_mode
+    path.chmod(0o600)
     yield
-    path.chmod(mode)
+    path.chmod(0o600)
 
 
 def same_everywhere(result: Result, *names: tuple[object, str]) -> str:
