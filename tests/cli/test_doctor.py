@@ -74,7 +74,6 @@ def test_a_broken_one_says_of_each_thing_what_to_do(
     now = timezone.now()
     MigrationRecorder.Migration.objects.filter(app="audit", name="0002_append_only").delete()
     key = Path(django_settings.DATA_DIR) / "secret_key"
-    key.chmod(0o644)
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules: [")
     monkeypatch.setattr(
