@@ -13,6 +13,8 @@ from django.db import close_old_connections
 from django.test import Client
 from hypothesis import HealthCheck, settings
 
+from redshank.core import Problem
+from redshank.intake.models import ApiKey
 from redshank.intake.services import make_key, revoke_key
 from redshank.people.models import User
 from redshank.people.roles import Role
@@ -35,6 +37,21 @@ def send(client: Client, key: str, body: bytes, content_type: str = "application
     return client.post(
         "/api/v1/events", body, content_type=content_type, headers={"Authorization": f"Bearer {key}", **headers}
     )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("network", "may", "words"),
+    [
+        ("", ["events"], "none is named"),
+        ("marsh", ["event"], "There are events, hma"),
+        ("marsh", [], "opens nothing"),
+    ],
+)
+def test_a_key_opens_what_there_is_and_says_for_whom(network: str, may: list[str], words: str) -> None:
+    with pytest.raises(Problem, match=words):
+        make_key("k", network, may=may, by="system", now=NOW)
+    assert not ApiKey.objects.exists()
 
 
 @pytest.mark.django_db
@@ -90,6 +107,8 @@ def test_what_cannot_be_taken_is_refused_in_words(
 def test_only_a_key_in_use_opens_the_door(client: Client, key: str) -> None:
     assert client.post("/api/v1/events", b"{}", content_type="application/json").status_code == 401
     assert send(client, "rsk_wrong", b"{}").status_code == 401
+    lookup = make_key("coop", may=["hma"], by="system", now=NOW)
+    assert send(client, lookup, json.dumps(EVENT).encode()).status_code == 401
     revoke_key("marsh", by="system", now=NOW)
     assert send(client, key, json.dumps(EVENT).encode()).status_code == 401
 

@@ -1,4 +1,4 @@
-"""`redshank keys`: the API keys with which platforms send events."""
+"""`redshank keys`: the API keys with which platforms send events, and others ask."""
 
 from __future__ import annotations
 
@@ -9,21 +9,26 @@ from redshank.cli._django import with_store
 
 @click.group()
 def command() -> None:
-    """Make, list and revoke the API keys with which platforms send their events."""
+    """Make, list and revoke the API keys with which platforms send their events, and others ask."""
 
 
 @command.command()
 @click.argument("name")
-@click.option("--network", required=True, help="The network that the key speaks for, and the only one.")
+@click.option("--network", default="", help="The network that the key speaks for, and the only one.")
+@click.option("--may", multiple=True, default=("events",), show_default=True, help="A part of the API that it opens.")
 @with_store
-def add(name: str, network: str) -> None:
+def add(name: str, network: str, may: tuple[str, ...]) -> None:
     """Make a key called NAME, and print it: once, here, and never again."""
     from django.utils import timezone
 
     from redshank.intake.services import make_key
 
-    click.echo(make_key(name, network, by="system", now=timezone.now()))
-    click.echo(f"This is the key {name} for {network}. It is shown this once; only its hash is kept.", err=True)
+    click.echo(make_key(name, network, may=may, by="system", now=timezone.now()))
+    whose = f" for {network}" if network else ""
+    opens = ", ".join(may)
+    click.echo(
+        f"This is the key {name}{whose}; it opens {opens}. It is shown this once; only its hash is kept.", err=True
+    )
 
 
 @command.command("list")
@@ -35,7 +40,7 @@ def list_() -> None:
     for key in ApiKey.objects.order_by("name"):
         used = f"last used {key.last_used_at:%Y-%m-%d %H:%M} UTC" if key.last_used_at else "never used"
         gone = f"  (revoked {key.revoked_at:%Y-%m-%d})" if key.revoked_at else ""
-        click.echo(f"{key.name:<24} {key.network:<24} {used}{gone}")
+        click.echo(f"{key.name:<24} {key.network or '-':<24} {key.may:<16} {used}{gone}")
 
 
 @command.command()

@@ -4,10 +4,17 @@ from django.db import models
 
 
 class ApiKey(models.Model):
-    """Lets a platform send events for one network. Only the SHA-256 of the key is stored."""
+    """Opens named parts of the API. Only the SHA-256 of the key is stored."""
 
     name = models.CharField(max_length=100, unique=True)
-    network = models.CharField(max_length=63, help_text="The network it may speak for.")
+    network = models.CharField(
+        max_length=63, blank=True, help_text="The network it may speak for; empty: it speaks for none."
+    )
+    may = models.CharField(
+        max_length=200,
+        default="events",
+        help_text="The parts it opens, with blanks between: see `intake.services.PARTS`.",
+    )
     digest = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, blank=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,20 +15,33 @@ from redshank.core import Problem, ReportReceived, event_key
 from redshank.intake.models import ApiKey, IngestFile, Report
 
 KEY_PREFIX = "rsk_"
+PARTS = {
+    "events": "send events for its network, and ask what became of them",
+    "hma": "look up, hash and bank content as clients of Hasher-Matcher-Actioner do",
+}
+"""The parts of the API that a key may open, each with what it lets somebody do."""
 _USE_NOTED_EVERY = timedelta(minutes=1)
 
 
-def make_key(name: str, network: str, *, by: str, now: datetime) -> str:
-    """A new API key with which `network` sends its events. It is given once; only its SHA-256 is kept.
+def make_key(name: str, network: str = "", *, may: Collection[str] = ("events",), by: str, now: datetime) -> str:
+    """A new API key that opens the parts that `may` names, for `network`. It is given once; only its SHA-256 is kept.
 
-    Raises Problem where a key of that name exists.
+    Raises Problem where a key of that name exists, for an unknown part, and where a part needs a network and has none.
     """
+    if strange := sorted(set(may) - PARTS.keys()):
+        raise Problem("no such part of the API", where=strange[0], hint=f"There are {', '.join(PARTS)}.")
+    if not may:
+        raise Problem("a key that opens nothing", where=name, hint=f"There are {', '.join(PARTS)}.")
+    if "events" in may and not network:
+        raise Problem("events are sent for a network, and none is named", where=name)
     if ApiKey.objects.filter(name=name).exists():
         raise Problem("a key of this name exists", where=name, hint="Choose another name, or revoke it first.")
     token = KEY_PREFIX + secrets.token_urlsafe(32)
     with transaction.atomic():
-        ApiKey.objects.create(name=name, network=network, digest=_digest(token), created_at=now)
-        record([Step(actor=by, step="key.made", object=f"key:{name}", body={"network": network})], now=now)
+        opens = [part for part in PARTS if part in may]
+        ApiKey.objects.create(name=name, network=network, may=" ".join(opens), digest=_digest(token), created_at=now)
+        body = {"network": network, "may": opens}
+        record([Step(actor=by, step="key.made", object=f"key:{name}", body=body)], now=now)
     return token
 
 
@@ -40,9 +53,11 @@ def revoke_key(name: str, *, by: str, now: datetime) -> None:
         record([Step(actor=by, step="key.revoked", object=f"key:{name}")], now=now)
 
 
-def key_of(token: str, *, now: datetime) -> ApiKey | None:
-    """The key that `token` is, where it is one and not revoked. Its use is noted, once a minute."""
+def key_of(token: str, part: str = "events", *, now: datetime) -> ApiKey | None:
+    """The key that `token` is, where it is one, opens `part` and is not revoked. Its use is noted, once a minute."""
     key = ApiKey.objects.filter(digest=_digest(token), revoked_at=None).first()
+    if key and part not in key.may.split():
+        return None
     if key and (key.last_used_at is None or now - key.last_used_at > _USE_NOTED_EVERY):
         ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
     return key
