@@ -29,7 +29,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from redshank.evasion import Found, Search, Shares, find_campaigns, read_shares, shares_of, shuffled
+from redshank.campaigns import Found, Search, Shares, find_campaigns, read_shares, shares_of, shuffled
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 GENERATOR = SHARED / "bench" / "linking" / "make_campaigns.py"

@@ -47,7 +47,7 @@ def find(
     """
     import msgspec
 
-    from redshank.evasion import Search, find_campaigns, read_shares, shuffled
+    from redshank.campaigns import Search, find_campaigns, read_shares, shuffled
 
     search = Search(window=60 * window, least=least, alpha=alpha, affinity=affinity, smallest=smallest, lag=3600 * lag)
     roles = dict(_role(given) for given in columns)

@@ -4,8 +4,6 @@ The way: a `Profile` is encoded; a `SuspensionIndex` brings up the suspended acc
 makes `Tie`s of them, each with its bits for and against. Ties are sought from new accounts to suspended ones, and no others.
 """
 
-from redshank.evasion.campaigns import Campaign, Found, Move, Search, find_campaigns, find_ties, shuffled
-from redshank.evasion.campaigns_shares import Shares, read_shares, shares_of
 from redshank.evasion.evidence import Encoded, encode
 from redshank.evasion.fitting import default_model, fit
 from redshank.evasion.index import Pairs, SuspensionIndex
@@ -14,29 +12,19 @@ from redshank.evasion.profiles import PURPOSES, KeyedToken, Profile
 
 __all__ = [
     "PURPOSES",
-    "Campaign",
     "Card",
     "Encoded",
-    "Found",
     "KeyedToken",
     "Model",
-    "Move",
     "Pairs",
     "Profile",
     "Reason",
     "Scorer",
-    "Search",
-    "Shares",
     "SuspensionIndex",
     "Tie",
     "default_model",
     "encode",
-    "find_campaigns",
-    "find_ties",
     "fit",
     "load_model",
-    "read_shares",
     "save_model",
-    "shares_of",
-    "shuffled",
 ]

@@ -14,13 +14,15 @@ miss. Nothing is missed: the test is necessary for every match, and each survivo
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from redshank.compiled import kernel
 
 PARTS = 16
 KEYS = 1 << 16
@@ -46,18 +48,6 @@ LANES = 32
 META = 13
 WAITING = 512
 """Survivors that are resolved together, so that their cache misses overlap."""
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def kernel(function: F) -> F:
-    """`function` compiled without the GIL, kept on disk where numba finds a place for it, else compiled in each process."""
-    try:
-        compiled: Any = njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # Neither the package's folder nor the user's cache folder can be written.
-        compiled = njit(nogil=True)(function)
-    loop: F = compiled
-    return loop
 
 
 def instruction(function: Callable[..., Any]) -> Any:

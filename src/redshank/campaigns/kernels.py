@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from redshank.evasion.kernels import kernel, mix
+from redshank.compiled import kernel, mix
 
 LEVELS = 16
 """Objects are taken level by level: those that up to 4, 16, 64, … pairs of shares met over, rare ones first."""

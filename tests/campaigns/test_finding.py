@@ -20,11 +20,20 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from redshank.campaigns import (
+    Found,
+    Search,
+    Shares,
+    find_campaigns,
+    find_ties,
+    kernels,
+    read_shares,
+    shares_of,
+    shuffled,
+)
+from redshank.campaigns.texts import text_clusters
 from redshank.cli import main
 from redshank.core import BadInput
-from redshank.evasion import Found, Search, Shares, find_campaigns, find_ties, read_shares, shares_of, shuffled
-from redshank.evasion import campaigns_kernels as kernels
-from redshank.evasion.campaigns_texts import text_clusters
 
 WEEK = 7 * 86_400
 Rows = list[tuple[str, str, str, float]]

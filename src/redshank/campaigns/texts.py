@@ -13,7 +13,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from redshank.evasion import campaigns_kernels as kernels
+from redshank.campaigns import kernels
 from redshank.text import find_links, fold
 
 RUN = 8

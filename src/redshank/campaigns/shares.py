@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from redshank.campaigns.texts import text_clusters
 from redshank.core import BadInput
-from redshank.evasion.campaigns_texts import text_clusters
 from redshank.text import normalize_link
 
 ObjectKind = Literal["link", "media", "text", "hashtags", "follow", "object"]

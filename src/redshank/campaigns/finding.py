@@ -17,9 +17,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from redshank.campaigns import kernels
+from redshank.campaigns.shares import GROUPS, KINDS, Ints, ObjectKind, Set, Shares
 from redshank.core import BadInput
-from redshank.evasion import campaigns_kernels as kernels
-from redshank.evasion.campaigns_shares import GROUPS, KINDS, Ints, ObjectKind, Set, Shares
 
 Floats = npt.NDArray[np.float64]
 Label = Literal["coordinated", "automation", "feed", "audience"]
