@@ -9,12 +9,10 @@ are committed together or not at all.
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -22,7 +20,6 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
-import redshank.rules
 from redshank import counters
 from redshank.archive import services as archive
 from redshank.archive.models import EventRecord
@@ -55,7 +52,8 @@ from redshank.core import (
 from redshank.enforcement import services as enforcement
 from redshank.intake import services as intake
 from redshank.media import FetchError, Hasher, MediaError, MediaHashes, VideoHashes, fetch
-from redshank.rules import Facts, RuleSet, list_files, load_rules, rule_files, says_missing
+from redshank.rules import Facts, says_missing
+from redshank.rules.services import current_rules
 
 log = structlog.get_logger(__name__)
 
@@ -64,8 +62,6 @@ MEDIA_TRIES = 6
 MEDIA_WAITS = tuple(timedelta(minutes=minutes) for minutes in (0.5, 2, 5, 15, 40))
 WALK_TRIES = 10
 """Tries after which an event whose walk itself breaks is set aside as failed; a person can let it try again."""
-RULES_CHECKED_EVERY = 1.0
-"""Seconds after which a changed rule file is noticed."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -284,38 +280,6 @@ class Walker:
         if not (findings or fired or errors) and len(missing) == len(failed):
             return Verdict()  # Nothing was seen and nothing went wrong: counted, and not kept for every such event.
         return Verdict(findings=findings, fired=fired, errors=(*errors, *failed))
-
-
-_rules_lock = threading.Lock()
-_rules: tuple[float, Any, RuleSet] | None = None
-
-
-def current_rules() -> RuleSet:
-    """The rules in force, read again when their files changed. A broken change is logged and the old rules stay."""
-    global _rules  # noqa: PLW0603 - one rule set a process
-    with _rules_lock:
-        if _rules and time.monotonic() - _rules[0] < RULES_CHECKED_EVERY:
-            return _rules[2]
-        path = rules_path()
-        files = [*rule_files(path), *list_files(path)]
-        stamp = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists()]
-        if _rules and _rules[1] == stamp:
-            _rules = (time.monotonic(), stamp, _rules[2])
-            return _rules[2]
-        try:
-            loaded = load_rules(path)
-        except Problem as problem:
-            if _rules is None:
-                raise
-            log.warning("rules.broken", kept="the rules read before", problem=str(problem))
-            loaded = _rules[2]
-        _rules = (time.monotonic(), stamp, loaded)
-        return loaded
-
-
-def rules_path() -> Path:
-    """The file or folder of rules in force."""
-    return Path(settings.REDSHANK.rules) if settings.REDSHANK.rules else redshank.rules.DEFAULT_RULES
 
 
 class _Walked(msgspec.Struct, frozen=True):

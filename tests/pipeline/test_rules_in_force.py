@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from redshank import counters, pipeline
 from redshank.archive.models import EventRecord
+from redshank.rules import services
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 RULES = """
@@ -34,11 +35,11 @@ def folder(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> It
     (tmp_path / "rules.yaml").write_text(RULES)
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "words.txt").write_text("one\n")
-    monkeypatch.setattr(pipeline, "RULES_CHECKED_EVERY", 0.0)
+    monkeypatch.setattr(services, "CHECKED_EVERY", 0.0)
     with override_settings(REDSHANK=msgspec.structs.replace(settings.REDSHANK, rules=str(tmp_path))):
-        monkeypatch.setattr(pipeline, "_rules", None)
+        monkeypatch.setattr(services, "_kept", None)
         yield tmp_path
-    pipeline._rules = None
+    services._kept = None
 
 
 def post(number: int, text: str, **account: object) -> bytes:
@@ -50,11 +51,12 @@ def post(number: int, text: str, **account: object) -> bytes:
     ).encode()  # fmt: skip
 
 
+@pytest.mark.django_db
 def test_a_changed_list_is_taken_up_and_a_broken_one_leaves_the_old_in_force(folder: Path) -> None:
     words = folder / "lists" / "words.txt"
 
     def found() -> set[str]:
-        (rule,) = (rule for rule in pipeline.current_rules().rules if rule.id == "listed")
+        (rule,) = (rule for rule in services.current_rules().rules if rule.id == "listed")
         return {word for word in ("one", "two", "three") if word in str(_constants(rule.tree))}
 
     assert found() == {"one"}

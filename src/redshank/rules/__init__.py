@@ -9,7 +9,17 @@ from redshank.rules.diagnostics import Diagnostic, RuleErrors
 from redshank.rules.effects import collect, harshness
 from redshank.rules.examples import run_examples
 from redshank.rules.handbook import manual
-from redshank.rules.loader import DEFAULT_RULES, Loaded, check, list_files, load, load_rules, rule_files
+from redshank.rules.loader import (
+    DEFAULT_RULES,
+    Folder,
+    Loaded,
+    Written,
+    check,
+    list_files,
+    load,
+    load_rules,
+    rule_files,
+)
 from redshank.rules.ruleset import Facts, Rule, RuleSet, says_missing
 from redshank.rules.trial import Trial, effect_names
 
@@ -17,11 +27,13 @@ __all__ = [
     "DEFAULT_RULES",
     "Diagnostic",
     "Facts",
+    "Folder",
     "Loaded",
     "Rule",
     "RuleErrors",
     "RuleSet",
     "Trial",
+    "Written",
     "check",
     "collect",
     "effect_names",

@@ -10,7 +10,7 @@ import hashlib
 import json
 import keyword
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ from redshank.rules.tree import walk
 
 DEFAULT_RULES = Path(__file__).parent / "default"
 """The rules that come with Redshank."""
+
+CONSOLE = "console"
+"""What stands in a message in a file's place where a rule stands in none."""
 
 LISTS = "lists"
 """The folder, within a folder of rules, whose text files are lists."""
@@ -99,15 +102,7 @@ def check(
 
 def load(path: Path, lists: Mapping[str, Collection[str]], *, now: datetime | None = None) -> Loaded:
     """As `load_rules`, with examples and warnings; errors are given, not raised."""
-    diagnostics = Diagnostics()
-    files = rule_files(path)
-    if not files:
-        Source(str(path), "", diagnostics).error("the folder has no rule files", 0, 1, "They end in .yaml.")
-    found = dict(lists)
-    for file in list_files(path):
-        _read_list(file, found, diagnostics)
-    sources = [read_source(file, file.name, diagnostics) for file in files]
-    return _Loader([source for source in sources if source is not None], found, diagnostics, now).load()
+    return Folder(path, lists, now=now).loaded
 
 
 def rule_files(path: Path) -> list[Path]:
@@ -145,6 +140,56 @@ def _read_list(file: Path, lists: dict[str, Collection[str]], diagnostics: Diagn
         lists[file.stem] = frozenset(line for line in lines if line and not line.startswith("# "))
 
 
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that stands in no file: its text, which is a rule file with one rule, and the mode that it is in.
+
+    `id` is the id that it must have; empty where it may take any.
+    """
+
+    text: str
+    mode: Mode
+    id: str = ""
+
+
+class Folder:
+    """A file or folder of rules, loaded, and rules that stand in no file beside it.
+
+    Each of those sees the folder's names, lists and fields and no other of its like, so that a broken one breaks itself
+    alone. `loaded` is the folder's own. Parameters are those of `load`.
+    """
+
+    def __init__(self, path: Path, lists: Mapping[str, Collection[str]] = {}, *, now: datetime | None = None) -> None:
+        diagnostics = Diagnostics()
+        files = rule_files(path)
+        if not files:
+            Source(str(path), "", diagnostics).error("the folder has no rule files", 0, 1, "They end in .yaml.")
+        found = dict(lists)
+        for file in list_files(path):
+            _read_list(file, found, diagnostics)
+        sources = [read_source(file, file.name, diagnostics) for file in files]
+        self._loader = _Loader([source for source in sources if source is not None], found, diagnostics, now)
+        self.loaded = self._loader.load()
+
+    def beside(self, written: Written, *, taken: Collection[str] = (), now: datetime | None = None) -> Loaded:
+        """Check one rule that stands in no file; `taken` are ids that others of its like have."""
+        diagnostics = Diagnostics()
+        source = Source(CONSOLE, written.text, diagnostics)
+        return self._loader.beside(source, diagnostics, written, frozenset(taken), now).load()
+
+    def merged(self, others: Sequence[Loaded]) -> RuleSet:
+        """The folder's rules and the others', of which those with errors are left out. Raises `RuleErrors` of the folder."""
+        own = self.loaded.rules
+        if own is None:
+            raise RuleErrors(self.loaded.diagnostics)
+        good = [other.rules for other in others if other.rules is not None]
+        return RuleSet(
+            [rule for one in (own, *good) for rule in one.rules],
+            fields={path: kind for one in (*good, own) for path, kind in one.fields.items()},
+            origins={path: origin for one in (*good, own) for path, origin in one.origins.items()},
+            warnings=own.warnings,
+        )
+
+
 class _Definition(msgspec.Struct, frozen=True):
     source: Source
     key: Node
@@ -173,6 +218,18 @@ class _Loader:
         self._origins: dict[str, str] = {}
         self._ids: dict[str, _Definition] = {}
         self._rules: list[LoadedRule] = []
+        self._written: Written | None = None
+        self._taken: frozenset[str] = frozenset()
+
+    def beside(
+        self, source: Source, diagnostics: Diagnostics, written: Written, taken: frozenset[str], now: datetime | None
+    ) -> _Loader:
+        """A loader of one rule that sees what this one has read."""
+        other = _Loader([source], self._lists, diagnostics, now)
+        other._names, other._trees = dict(self._names), dict(self._trees)
+        other._fields, other._origins, other._ids = dict(self._fields), dict(self._origins), dict(self._ids)
+        other._written, other._taken = written, taken
+        return other
 
     def load(self) -> Loaded:
         tops = []
@@ -188,7 +245,8 @@ class _Loader:
             self._read_names(source, top.get("names"))
         for source, root, top in tops:
             self._read_rules(source, root, top)
-        for name, found in self._names.items():
+        own = {name: found for name, found in self._names.items() if found.source in self._sources}
+        for name, found in own.items():
             used = name in self._used
             if name not in self._trees:
                 self._name(name)  # So that its errors are said, too.
@@ -338,6 +396,9 @@ class _Loader:
         if not isinstance(node, SequenceNode):
             source.error_at(node, "expected a list of rules", "Each begins with `- id:`.")
             return
+        if self._written is not None and len(node.value) != 1:
+            source.error_at(node, f"expected one rule, not {len(node.value)}", "Here each rule stands by itself.")
+            return
         for item in node.value:
             if not isinstance(item, MappingNode):
                 source.error_at(item, "expected a rule", "It begins with `- id:`.")
@@ -357,6 +418,10 @@ class _Loader:
         description = self._line(source, values.get("description"), "description")
         owner = self._line(source, values.get("owner"), "owner")
         mode = self._mode(source, values.get("mode"))
+        if self._written is not None:
+            mode = self._written.mode
+            if "mode" in values:
+                source.warn_at(values["mode"], "`mode` says nothing here", "Take the line out: its page sets the mode.")
         expires = self._expires(source, values.get("expires"))
         tree = self._expression(source, values["when"]) if "when" in values else None
         effects = read_effects(source, values["effects"]) if "effects" in values else ()
@@ -431,6 +496,12 @@ class _Loader:
         if first is not None:
             line = first.source.line_of(first.key.start_mark.index)
             source.error_at(node, f"there is a rule `{value}` already, at {first.source.name}:{line}")
+        elif value in self._taken:
+            source.error_at(node, f"there is a rule `{value}` already, in the console", "Take another id.")
+        elif self._written is not None and self._written.id not in ("", value):
+            source.error_at(
+                node, f"this is the rule `{self._written.id}`: its id stays", "For another, begin a new rule."
+            )
         else:
             self._ids[value] = _Definition(source, node, node)
         return str(value)

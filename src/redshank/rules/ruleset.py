@@ -112,6 +112,13 @@ class RuleSet:
         judge(facts, fired, errors)
         return tuple(fired), tuple(errors)
 
+    def compile(self) -> None:
+        """Compile for every type of event that the rules look at. Raises whatever goes wrong; `evaluate` does it when asked."""
+        tags = {tag for rule in self.rules for tag in rule.tags}
+        for cls, shape in BY_CLASS.items():
+            if shape.tag in tags:
+                self._compile(cls)
+
     def _compile(self, cls: type) -> Judge:
         tag = BY_CLASS[cls].tag
         rules = [rule for rule in self.rules if rule.mode != "off" and tag in rule.tags]

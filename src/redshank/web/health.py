@@ -151,17 +151,24 @@ def secret_key() -> Check:
 
 
 def rules() -> Check:
-    """The rules in force can be read, all of them."""
-    from redshank.pipeline import rules_path
-    from redshank.rules import load_rules
+    """The rules in force can be read, all of them, those in files and those of the console."""
+    from redshank.rules import services
 
-    path = rules_path()
+    path = services.rules_path()
     try:
-        loaded = load_rules(path)
+        found = services.in_force()
     except Problem as problem:
         return _fail(" ".join(str(problem).splitlines()[:2]), f"Run `redshank rules check {path}` to see all.")
+    if found.trouble:
+        return _warn(
+            "A changed rule file has errors; the rules read before are in force.",
+            f"Run `redshank rules check {path}` to see all.",
+        )
+    if found.broken:
+        said = "; ".join(f"{rule}: {why}" for rule, why in sorted(found.broken.items()))
+        return _warn(f"Left out: {said}.", "Mend it in the console, on the rule's page.")
     modes: dict[str, int] = {}
-    for rule in loaded.rules:
+    for rule in found.rules.rules:
         modes[rule.mode] = modes.get(rule.mode, 0) + 1
     return _ok(", ".join(f"{number} {mode}" for mode, number in sorted(modes.items())) + ".")
 

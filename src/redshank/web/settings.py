@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "redshank.audit",
     "redshank.archive",
     "redshank.banks",
+    "redshank.rules",
     "redshank.intake",
     "redshank.enforcement",
     "redshank.cases",

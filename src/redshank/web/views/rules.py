@@ -8,8 +8,8 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from redshank import pipeline
 from redshank.core import Effect, Problem
+from redshank.rules import services
 from redshank.web.permissions import Asked, needs
 
 
@@ -18,12 +18,12 @@ from redshank.web.permissions import Asked, needs
 def rules(request: Asked) -> HttpResponseBase:
     """All rules, live ones first."""
     try:
-        loaded = pipeline.current_rules()
+        loaded = services.current_rules()
     except Problem as problem:
-        return render(request, "console/rules.html", {"problem": problem, "path": pipeline.rules_path()})
+        return render(request, "console/rules.html", {"problem": problem, "path": services.rules_path()})
     order = {"live": 0, "shadow": 1, "off": 2}
     ordered = sorted(loaded.rules, key=lambda rule: (order.get(rule.mode, 3), rule.id))
-    return render(request, "console/rules.html", {"rules": ordered, "path": pipeline.rules_path()})
+    return render(request, "console/rules.html", {"rules": ordered, "path": services.rules_path()})
 
 
 @require_GET
@@ -31,7 +31,7 @@ def rules(request: Asked) -> HttpResponseBase:
 def rule(request: Asked, rule_id: str) -> HttpResponseBase:
     """One rule, as it is written."""
     try:
-        found = next((one for one in pipeline.current_rules().rules if one.id == rule_id), None)
+        found = next((one for one in services.current_rules().rules if one.id == rule_id), None)
     except Problem:
         return redirect("rules")  # which says what is wrong with them
     if found is None:

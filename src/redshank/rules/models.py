@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+
+class ConsoleRule(models.Model):
+    """A rule that is written in the console. Which of its versions are in force, if any; two at most, one in each mode."""
+
+    rule_id = models.CharField(max_length=64, unique=True)
+    live = models.ForeignKey("RuleVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    shadow = models.ForeignKey("RuleVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    made_at = models.DateTimeField()
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("rule_id",)
+        indexes = (
+            models.Index(
+                fields=("id",), condition=Q(live__isnull=False) | Q(shadow__isnull=False), name="console_rule_in_force"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.rule_id
+
+
+class RuleVersion(models.Model):
+    """One text of a rule, as somebody saved it. Its text never changes; what becomes of it does."""
+
+    class State(models.TextChoices):
+        DRAFT = "draft"
+        REVIEW = "review"  # somebody asked for a second person's word
+        APPROVED = "approved"
+        RETURNED = "returned"  # the second person wants something changed
+
+    rule = models.ForeignKey(ConsoleRule, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField(help_text="From 1, in the order of saving.")
+    text = models.TextField(help_text="A rule file with one rule.")
+    note = models.TextField(blank=True, help_text="What was changed and why, in the author's words.")
+    fingerprint = models.CharField(
+        max_length=12, blank=True, help_text="The version that verdicts name; empty while the text has errors."
+    )
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    made_at = models.DateTimeField()
+    state = models.CharField(max_length=8, choices=State.choices, default=State.DRAFT)
+    asked_at = models.DateTimeField(null=True, blank=True)
+    reviewer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    reviewed_at = models.DateTimeField(null=True, blank=True)
+    review_note = models.TextField(blank=True)
+    reviewed_sha256 = models.CharField(
+        max_length=64, blank=True, help_text="Of the text that the second person approved. No other text goes live."
+    )
+    live_at = models.DateTimeField(null=True, blank=True, help_text="When it first went live.")
+
+    class Meta:
+        ordering = ("rule", "number")
+        constraints = (models.UniqueConstraint(fields=("rule", "number"), name="rule_version_once"),)
+        indexes = (models.Index(fields=("asked_at",), condition=Q(state="review"), name="rule_version_in_review"),)
+
+    def __str__(self) -> str:
+        return f"{self.rule.rule_id}, version {self.number}"
+
+
+class RuleRevision(models.Model):
+    """One row whose number grows with every change of what is in force: readers see by it that they must load again.
+
+    It grows by a random step, so that a store brought back from a backup does not meet a number that stood for more.
+    """
+
+    number = models.BigIntegerField(default=0)
