@@ -25,6 +25,7 @@ from redshank.core import (
     Reporter,
     ReportReceived,
     Span,
+    Tie,
     Whole,
 )
 from redshank.rules import Facts, load_rules
@@ -143,6 +144,15 @@ _findings = st.builds(
 )
 
 
+_ties = st.builds(
+    Tie,
+    account=st.sampled_from(("a1", "a9")),
+    band=st.sampled_from(("possible", "likely")),
+    probability=st.sampled_from((0.6, 0.99)),
+    kinds=st.lists(st.sampled_from(("follows", "links", "name")), max_size=2, unique=True).map(tuple),
+)
+
+
 class _Hashes(msgspec.Struct):
     sha256: str
 
@@ -154,6 +164,7 @@ all_facts = st.builds(
     now=st.just(NOW),
     account_labels=st.frozensets(st.sampled_from(("trusted", "returned")), max_size=2),
     media=st.dictionaries(st.sampled_from(("m1", "m2")), st.just(_Hashes("c" * 64)), max_size=1),
+    ties=_maybe(st.lists(_ties, max_size=2).map(tuple)),
 )
 
 # --- expressions ---------------------------------------------------------------------------------------------------
@@ -168,7 +179,7 @@ _numbers = st.deferred(
     lambda: st.one_of(
         st.integers(-3, 12).map(str),
         st.sampled_from(("account.followers", "account.posts", "followed.followers", "0.5", 'severity(kind="pdq")')),
-        st.sampled_from(("len(post.text)", "len(media)", "len(findings)", "len(account.links)", "len(account.bio)")),
+        st.sampled_from(("len(post.text)", "len(media)", "len(findings)", "len(ties)", "len(account.links)", "len(account.bio)")),
         st.tuples(_numbers, st.sampled_from("+-*/%"), _leaf_numbers).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
     )
 )
@@ -191,6 +202,7 @@ _item_conditions = {
     "account.links": ('contains(x, "iron")', 'x in list("handles")', "x == account.handle", "len(x) > account.followers"),
     "post.mentions": ('x == "a"', 'x in list("handles")', 'x in ["b", "c"] or account.age < days(3)'),
     "account.avatar.alt": (),
+    "ties": ('x.band == "likely"', '"follows" in x.kinds', "x.probability > 0.9", "x.account == account.handle", "known(x.kinds)"),
 }  # fmt: skip
 _quantified = st.sampled_from([key for key, value in _item_conditions.items() if value]).flatmap(
     lambda items: st.tuples(
@@ -221,7 +233,7 @@ _simple = st.one_of(
         'severity("one", "two") >= 4',
     )),
     _text_leaves.map(lambda name: f"known({name})"),
-    st.sampled_from(("known(account.age)", "known(post)", "known(account.avatar)", "known(followed)")),
+    st.sampled_from(("known(account.age)", "known(post)", "known(account.avatar)", "known(followed)", "known(ties)")),
     _quantified,
 )  # fmt: skip
 conditions = st.recursive(

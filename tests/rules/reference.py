@@ -99,6 +99,8 @@ class _Reference:
             return self.facts.findings
         if name == "now":
             return self.facts.now
+        if name == "ties":
+            return self.facts.ties if getattr(event, "account", None) or hasattr(event, "report") else None
         if name == "media":
             post = getattr(event, "post", None)
             out = list(post.media) if post else []

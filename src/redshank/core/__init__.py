@@ -32,9 +32,11 @@ from redshank.core.events import (
 from redshank.core.findings import Finding, Frames, Match, Span, TimeRange, Whole
 from redshank.core.ids import event_key, short_id, stable_id
 from redshank.core.settings import Settings, load_settings
+from redshank.core.ties import REASON_KINDS, Tie
 from redshank.core.verdicts import AddLabel, Effect, Fired, OpenCase, Preserve, RequestAction, Verdict
 
 __all__ = [
+    "REASON_KINDS",
     "VERBS",
     "Account",
     "AccountCreated",
@@ -70,6 +72,7 @@ __all__ = [
     "Settings",
     "Span",
     "Subject",
+    "Tie",
     "TimeRange",
     "Verb",
     "Verdict",

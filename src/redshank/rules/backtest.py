@@ -329,6 +329,8 @@ def _lacks(rule: Rule) -> tuple[str, ...]:
     said = []
     if any(node.key == "account.labels" for node in nodes):
         said.append("our labels on accounts, taken as none")
+    if any(node.key == "ties" for node in nodes):
+        said.append("ties to suspended accounts")
     if any(isinstance(node, Attribute) and node.name in ("sha256", "md5", "pdq") for node in nodes):
         said.append("hashes of media that the platform did not send")
     return tuple(said)

@@ -143,6 +143,7 @@ class Emitter:
             "media": "_media(e)",
             "labels": "f.account_labels",
             "hashes": "f.media",
+            "ties": "f.ties",
             "extra": "e.extra",
         }
         out += [f"{root} = {sources.get(root, f'e.{root}')}" for root in self.roots if root != "event"]

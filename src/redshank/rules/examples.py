@@ -15,7 +15,7 @@ import msgspec
 import yaml.nodes
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from redshank.core import Event, Finding, Match, Whole
+from redshank.core import Event, Finding, Match, Tie, Whole
 from redshank.rules.explain import Explainer
 from redshank.rules.ruleset import Facts
 from redshank.rules.schema import BY_CLASS
@@ -28,7 +28,6 @@ AT = datetime(2026, 7, 1, 12, tzinfo=UTC)
 """When examples happen, unless they say otherwise."""
 _AGE = re.compile(r"(\d{1,6})\s*(min|minutes?|h|hours?|d|days?)")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-_SPECIAL = ("findings", "labels")
 _FINDING = ("bank", "kind", "severity", "policy", "label", "source", "distance", "score", "seen", "on", "detector")
 _PATH = re.compile(r"^(?P<reason>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
@@ -40,6 +39,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     event: Event
     findings: tuple[Finding, ...]
     labels: frozenset[str]
+    ties: tuple[Tie, ...] | None
     line: int
 
 
@@ -67,7 +67,9 @@ def run_examples(rules: Sequence[LoadedRule]) -> tuple[int, list[Outcome]]:
         explainer = Explainer(rule.tree)
         for wanted, examples in ((True, loaded.fires_on), (False, loaded.silent_on)):
             for example in examples:
-                facts = Facts(example.event, example.findings, example.event.at, example.labels)
+                facts = Facts(
+                    example.event, example.findings, example.event.at, example.labels, ties=example.ties
+                )
                 tag = BY_CLASS[type(example.event)].tag
                 asked = tag in rule.tags
                 outcome = explainer.value(rule.tree, facts, {}) if asked else False
@@ -114,6 +116,7 @@ def _read(source: Source, node: Node, origins: Mapping[str, str]) -> Example | N
         return None
     labels = raw.pop("labels", [])
     findings = raw.pop("findings", [])
+    ties = raw.pop("ties", None)
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         source.error_at(node, "expected `labels` to be a list of texts")
         return None
@@ -123,6 +126,7 @@ def _read(source: Source, node: Node, origins: Mapping[str, str]) -> Example | N
             event=event,
             findings=_findings(findings, event),
             labels=frozenset(labels),
+            ties=None if ties is None else _ties(ties),
             line=source.line_of(span_of(node)[0]),
         )
     except msgspec.ValidationError as error:
@@ -229,6 +233,26 @@ def _findings(raw: Any, event: Event) -> tuple[Finding, ...]:
             raise _WrongExampleError(f"not a finding: {_said(found['reason'] if found else '')}", path + name) from None
         whole = {"detector": "example", "score": 1.0, **top, "where": Whole(field=f"{on}.example"), "match": match}
         out.append(msgspec.convert(whole, Finding))
+    return tuple(out)
+
+
+def _ties(raw: Any) -> tuple[Tie, ...]:
+    if not isinstance(raw, list) or not all(isinstance(item, dict) for item in raw):
+        raise _WrongExampleError("expected `ties` to be a list", "ties", "Such as `- {band: likely, kinds: [follows]}`.")
+    out = []
+    for number, item in enumerate(raw):
+        for name in item:
+            if name not in Tie.__struct_fields__:
+                hint = f"It has {', '.join(Tie.__struct_fields__)}."
+                raise _WrongExampleError(f"a tie has no `{name}`", f"ties[{number}].{name}", hint)
+        whole = {"account": "example-suspended", "band": "possible", "probability": 0.9, **item}
+        try:
+            out.append(msgspec.convert(whole, Tie))
+        except msgspec.ValidationError as error:
+            found = _PATH.match(str(error))
+            name = ((found and found["path"]) or "").removeprefix("$")
+            reason = _said(found["reason"] if found else "")
+            raise _WrongExampleError(f"not a tie: {reason}", f"ties[{number}]{name}") from None
     return tuple(out)
 
 

@@ -171,10 +171,7 @@ class _Telling:
         for item in items:  # Of an `all` that holds, the first item stands for the others.
             inner = {**variables, node.variable: item}
             if self.value(node.body, inner) is wanted:
-                if node.body.type.kind == "truth" and node.items.type.item and node.items.type.item.kind == "record":
-                    self._lines[f"{_shown(node.items)} has {library.display(item)}"] = None
-                else:
-                    self._lines[f"{_shown(node.items)} has {library.display(item)}"] = None
+                self._lines[f"{_shown(node.items)} has {library.display(item)}"] = None
                 self.tell(node.body, inner)
                 return
 

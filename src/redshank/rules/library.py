@@ -14,7 +14,7 @@ from typing import Any
 
 import re2
 
-from redshank.core import Event, Finding, Frames, Media, MediaUploaded, Span
+from redshank.core import Event, Finding, Frames, Media, MediaUploaded, Span, Tie
 from redshank.rules.schema import (
     DURATION,
     FINDING_KINDS,
@@ -604,6 +604,9 @@ def display(value: Any) -> str:
             return f"media {display(value.id)}"
         case Finding():
             return display_finding(value)
+        case Tie():
+            kinds = ", ".join(value.kinds) or "no one kind"
+            return f"{value.band} tie to account {display(value.account)} ({value.probability:.0%}, by {kinds})"
         case _:
             return type(value).__name__.lower()
 

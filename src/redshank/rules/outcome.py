@@ -204,7 +204,7 @@ def always(node: Node, tags: tuple[str, ...]) -> bool:
 
 def structurally_missing(node: Node, tag: str) -> bool:
     """Whether events of the type `tag` never have this value, whatever the platform sends."""
-    return Outlook(tag).of(node) == _MISSING and bool(_roots(node) & (VALUE_PARTS | {"event"}))
+    return Outlook(tag).of(node) == _MISSING and bool(_roots(node) & (VALUE_PARTS | {"event", "ties"}))
 
 
 def _roots(node: Node) -> set[str]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from redshank.core import AddLabel, Effect, Event, Finding, Fired, ReportReceived, RequestAction
+from redshank.core import AddLabel, Effect, Event, Finding, Fired, ReportReceived, RequestAction, Tie
 from redshank.rules.compile import Judge, compile_rules
 from redshank.rules.diagnostics import Diagnostic
 from redshank.rules.effects import fits
@@ -30,10 +30,11 @@ class Facts:
     """All that rules can look at for one event.
 
     `now` is the time of judging, `account_labels` are our labels on the event's account, `media` holds what hashing gave,
-    by media id: anything with `sha256`, `md5` and, for pictures, `pdq`, each hex or bytes.
+    by media id: anything with `sha256`, `md5` and, for pictures, `pdq`, each hex or bytes. `ties` are those of the event's
+    account, None where they were not sought.
     """
 
-    __slots__ = ("account_labels", "event", "findings", "media", "now")
+    __slots__ = ("account_labels", "event", "findings", "media", "now", "ties")
 
     def __init__(
         self,
@@ -42,12 +43,14 @@ class Facts:
         now: datetime,
         account_labels: frozenset[str] = frozenset(),
         media: Mapping[str, Any] = {},
+        ties: tuple[Tie, ...] | None = None,
     ) -> None:
         self.event = event
         self.findings = findings
         self.now = now
         self.account_labels = account_labels
         self.media = media
+        self.ties = ties
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, gc=False):

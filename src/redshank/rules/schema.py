@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import msgspec
 from msgspec import inspect
 
-from redshank.core import Account, Event, Media, Post, Report, Reporter
+from redshank.core import Account, Event, Media, Post, Report, Reporter, Tie
 
 EventClass = type[msgspec.Struct]
 
@@ -179,9 +179,19 @@ def _records() -> dict[str, dict[str, Field]]:
     records["finding"] = {
         name: Field(type_, optional, sentence) for name, (type_, optional, sentence) in _FINDING.items()
     }
+    records["tie"] = {
+        name: msgspec.structs.replace(field, sentence=_TIE[name]) for name, field in _fields_of(Tie).items()
+    }
     return records
 
 
+_TIE = {
+    "account": "The id of the suspended account.",
+    "band": "How sure.",
+    "probability": "That both have one owner, 0 to 1.",
+    "kinds": "The kinds of evidence that speak for it, the strongest first.",
+    "state": "What a person said of it; `open` where nobody has yet.",
+}
 _FINDING: dict[str, tuple[Type, bool, str]] = {
     "detector": (TEXT, False, "The detector that saw it."),
     "kind": (TEXT, False, f"What was compared: {', '.join(FINDING_KINDS)}."),
@@ -217,6 +227,11 @@ ROOTS: dict[str, Field] = {
     "findings": Field(
         Type("list", item=Type("record", record="finding")), False, "What the detectors saw on this event."
     ),
+    "ties": Field(
+        Type("list", item=Type("record", record="tie")),
+        True,
+        "What speaks for the account's owner having had one that was suspended; missing until it was sought.",
+    ),
     "now": Field(TIME, False, "The time of judging. `event.at` is the time at which it happened."),
 }
 """The names at the top of an expression."""
@@ -227,9 +242,11 @@ VALUE_PARTS = frozenset({"account", "followed", "post", "report"})
 
 def missing_on(root: str, tag: str) -> Literal["never", "maybe", "always"]:
     """Whether a part of the event is missing on events of the type `tag`."""
+    parts = EVENT_TYPES[tag].parts
+    if root == "ties":
+        return "maybe" if "account" in parts else "always"
     if root not in VALUE_PARTS:
         return "never"
-    parts = EVENT_TYPES[tag].parts
     if root not in parts:
         return "always"
     return "maybe" if parts[root] else "never"
