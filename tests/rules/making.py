@@ -179,7 +179,9 @@ _numbers = st.deferred(
     lambda: st.one_of(
         st.integers(-3, 12).map(str),
         st.sampled_from(("account.followers", "account.posts", "followed.followers", "0.5", 'severity(kind="pdq")')),
-        st.sampled_from(("len(post.text)", "len(media)", "len(findings)", "len(ties)", "len(account.links)", "len(account.bio)")),
+        st.sampled_from(
+            ("len(post.text)", "len(media)", "len(findings)", "len(ties)", "len(account.links)", "len(account.bio)")
+        ),
         st.tuples(_numbers, st.sampled_from("+-*/%"), _leaf_numbers).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
     )
 )

@@ -67,9 +67,7 @@ def run_examples(rules: Sequence[LoadedRule]) -> tuple[int, list[Outcome]]:
         explainer = Explainer(rule.tree)
         for wanted, examples in ((True, loaded.fires_on), (False, loaded.silent_on)):
             for example in examples:
-                facts = Facts(
-                    example.event, example.findings, example.event.at, example.labels, ties=example.ties
-                )
+                facts = Facts(example.event, example.findings, example.event.at, example.labels, ties=example.ties)
                 tag = BY_CLASS[type(example.event)].tag
                 asked = tag in rule.tags
                 outcome = explainer.value(rule.tree, facts, {}) if asked else False
@@ -238,7 +236,9 @@ def _findings(raw: Any, event: Event) -> tuple[Finding, ...]:
 
 def _ties(raw: Any) -> tuple[Tie, ...]:
     if not isinstance(raw, list) or not all(isinstance(item, dict) for item in raw):
-        raise _WrongExampleError("expected `ties` to be a list", "ties", "Such as `- {band: likely, kinds: [follows]}`.")
+        raise _WrongExampleError(
+            "expected `ties` to be a list", "ties", "Such as `- {band: likely, kinds: [follows]}`."
+        )
     out = []
     for number, item in enumerate(raw):
         for name in item:
