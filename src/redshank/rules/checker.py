@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -242,6 +243,13 @@ class _Checker:
             raise self.bad(at, f"more than {MAX_SIZE:,} parts, names written out", "Make several rules of it.")
         return out
 
+    def shown(self, node: Node) -> str:
+        """The node's key with loop variables as they are written."""
+        key = node.key
+        for written, variable in self.variables.items():
+            key = re.sub(rf"\b{variable.name}\b", written, key)
+        return key
+
     # --- expressions -----------------------------------------------------------------------------------------------
 
     def whole(self, tree: ast.expr, *, any_type: bool) -> Node | None:
@@ -424,7 +432,7 @@ class _Checker:
         choices = node.type.choices
         if choices and isinstance(value, str) and value not in choices:
             hint = nearest(value, choices) or f"It is one of {', '.join(choices)}."
-            raise self.bad(at, f'{node.key or "it"} is never "{value}"', hint)
+            raise self.bad(at, f'{self.shown(node) or "it"} is never "{value}"', hint)
 
     def arithmetic(self, tree: ast.BinOp) -> Node:
         op = _OPERATIONS.get(type(tree.op))
