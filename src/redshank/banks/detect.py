@@ -118,7 +118,14 @@ class Known:
         """The entry of that id, if it is in force."""
         return self._entries.get(entry_id)
 
-    def find(self, event: Event, media: Mapping[str, MediaHashes] = {}, *, sampled: bool = True) -> tuple[Finding, ...]:
+    def find(
+        self,
+        event: Event,
+        media: Mapping[str, MediaHashes] = {},
+        *,
+        sampled: bool = True,
+        nearest: int = NEAREST,
+    ) -> tuple[Finding, ...]:
         """What of `event` is known. `media` holds the hashes of its media, as far as they were hashed, by media id.
 
         Looked at are the texts, links and media of the post and of the accounts that the event speaks of. What a
@@ -129,9 +136,10 @@ class Known:
         What a harmless entry matches is named with `withheld`, and nothing else is that is no nearer: for a picture, what
         is as far or farther; for a file that is harmless itself, anything; for a term, what lies within the harmless
         one; for a link, what is no more specific; for a name, all of that name. With `sampled` false, banks that are held
-        against a share of events alone are looked at as well.
+        against a share of events alone are looked at as well. Of one bank so many entries are named for one picture as
+        `nearest` says.
         """
-        found = _Found(self._entries)
+        found = _Found(self._entries, nearest)
         links: dict[str, Link | None] = {}
         has_links, has_terms = len(self._links) > 0, len(self._terms) > 0
         language = self._language(event) if self._has_languages else ""
@@ -347,10 +355,11 @@ def _is_nearer(safe: _Hit, hit: _Hit) -> bool:
 class _Found:
     """The findings on one event, each entry once in one place."""
 
-    __slots__ = ("_count", "_entries", "_findings")
+    __slots__ = ("_count", "_entries", "_findings", "_nearest")
 
-    def __init__(self, entries: Mapping[int, KnownEntry]) -> None:
+    def __init__(self, entries: Mapping[int, KnownEntry], nearest: int) -> None:
         self._entries = entries
+        self._nearest = nearest
         self._findings: dict[tuple[int, object], Finding] = {}
         self._count: dict[tuple[object, ...], int] = {}
 
@@ -371,7 +380,7 @@ class _Found:
         known = self._entries[hit.entry]
         key = (hit.entry, hit.where)
         place = hit.where.media if isinstance(hit.where, Frames) else hit.where.field
-        if key in self._findings or not self._room((known.bank.name, hit.detector, place), NEAREST):
+        if key in self._findings or not self._room((known.bank.name, hit.detector, place), self._nearest):
             return
         self._findings[key] = _finding(
             hit.detector,

@@ -125,7 +125,8 @@ class _Outbox(_Job):
 
 
 class _LookBack(_Job):
-    """New entries are sought in the past; when there are none, what is over of the past is put into files, and the old goes."""
+    """What was out of force for a time comes back, and new entries are sought in the past; when there are none, what is over of
+    the past is put into files, and the old goes."""
 
     name = "look back"
     idle = (5.0, 30.0)
@@ -134,11 +135,16 @@ class _LookBack(_Job):
         from django.utils import timezone
 
         from redshank.banks import lookback, quarantine
+        from redshank.hma.services import revive_due
         from redshank.pipeline import look_back
 
         now = timezone.now()
         return (
-            look_back(now=now) or lookback.seal(now=now) or lookback.forget(now=now) or quarantine.forget_old(now=now)
+            revive_due(now=now)
+            or look_back(now=now)
+            or lookback.seal(now=now)
+            or lookback.forget(now=now)
+            or quarantine.forget_old(now=now)
         )
 
 

@@ -77,6 +77,26 @@ class BankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = 30
 
 
+class HmaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The API of Hasher-Matcher-Actioner (HMA), for clients that were written for it."""
+
+    enabled: Annotated[bool, Meta(description="HMA's routes are served under /hma.")] = False
+    trusted: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Networks, such as 10.1.0.0/16, whose HMA clients need no API key. Proxied requests always do."
+        ),
+    ] = ()
+    signal_types: Annotated[
+        tuple[str, ...],
+        Meta(description="Signal types that are offered: pdq, video_md5, vpdq, md5, sha1, sha256, sha512, url."),
+    ] = ("pdq", "video_md5")
+    policy: Annotated[str, Meta(description="Policy, by its slug, of the banks that HMA clients make.")] = (
+        "terrorist-content"
+    )
+    severity: Annotated[int, Meta(ge=1, le=5, description="Severity of the banks that HMA clients make.")] = 3
+
+
 class OutboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How actions leave."""
 
@@ -156,6 +176,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     media: MediaSettings = MediaSettings()
     ingest: IngestSettings = IngestSettings()
     banks: BankSettings = BankSettings()
+    hma: HmaSettings = HmaSettings()
     outbox: OutboxSettings = OutboxSettings()
     archive: ArchiveSettings = ArchiveSettings()
 

@@ -3,7 +3,9 @@ whether this process can serve). Each check is one function that looks at one th
 
 from __future__ import annotations
 
+import contextlib
 import hmac
+import ipaddress
 import os
 import shutil
 import socket
@@ -358,14 +360,20 @@ def may_see(request: HttpRequest) -> bool:
     if token:
         given = request.headers.get("Authorization", "")
         return hmac.compare_digest(given.encode("utf-8", "replace"), f"Bearer {token}".encode())
+    address = address_of(request)
+    return address is not None and address.is_loopback
+
+
+def address_of(request: HttpRequest) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Who asks, where it is they and no proxy for them: the headers that proxies add give one away."""
     if any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via")):
-        return False
-    return request.META.get("REMOTE_ADDR", "").rpartition(":")[0].strip("[]") in _LOCAL or (
-        request.META.get("REMOTE_ADDR", "") in _LOCAL
-    )
-
-
-_LOCAL = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+        return None
+    given = request.META.get("REMOTE_ADDR", "")
+    for text in (given, given.rpartition(":")[0].strip("[]")):  # Some servers add the port.
+        with contextlib.suppress(ValueError):
+            address = ipaddress.ip_address(text)
+            return getattr(address, "ipv4_mapped", None) or address
+    return None
 
 
 def _size(number: int) -> str:

@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "redshank.archive",
     "redshank.banks",
     "redshank.rules",
+    "redshank.hma",
     "redshank.intake",
     "redshank.enforcement",
     "redshank.cases",

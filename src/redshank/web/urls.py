@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from redshank.web import health, metrics
+from redshank.web import health, hma, metrics
 from redshank.web.api import api
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -10,6 +10,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", metrics.metrics, name="metrics"),
     path("api/v1/", api.urls),
+    *hma.urlpatterns,
     path("", include("redshank.web.console_urls")),
 ]
 

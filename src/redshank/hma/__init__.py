@@ -1,0 +1,1 @@
+"""Banks as Hasher-Matcher-Actioner (HMA) has them, for clients that were written for it."""
