@@ -395,7 +395,7 @@ def test_a_banks_content_is_changed_through_that_bank_alone(hma: Hma) -> None:
 
 @pytest.mark.django_db
 def test_pictures_are_hashed_as_they_are_shown(hma: Hma) -> None:
-    """Turned by EXIF, in CMYK, with a palette: near the plain picture's hash, where HMA's is of something else."""
+    """Turned by EXIF, in CMYK, with a palette: a match of the plain picture's hash, where HMA's is of something else."""
     plain = picture(9)
     exif = plain.getexif()
     exif[0x0112] = 6
@@ -408,7 +408,7 @@ def test_pictures_are_hashed_as_they_are_shown(hma: Hma) -> None:
     asked = hma.ask("POST", "/h/hash", files={"photo": io.BytesIO(encoded(plain, "PNG"))}).json()["pdq"]
     for name, body in forms.items():
         found = hma.ask("POST", "/h/hash", files={"photo": io.BytesIO(body)}).json()["pdq"]
-        assert distance(asked, found) <= 16, name
+        assert distance(asked, found) <= 31, name
 
 
 @pytest.mark.django_db
