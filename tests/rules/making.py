@@ -131,6 +131,7 @@ _matches = st.builds(
     policy=st.sampled_from(("p", "q")),
     severity=st.integers(1, 5),
     distance=_maybe(st.integers(0, 31)),
+    confirmed=st.booleans(),
 )
 _findings = st.builds(
     Finding,
@@ -197,7 +198,7 @@ _durations = st.one_of(
 _orders = st.sampled_from(("<", "<=", ">", ">=", "==", "!="))
 _item_conditions = {
     "findings": (
-        'x.kind == "pdq"', "x.severity >= 3", 'x.on == "post"', "x.distance < 16", 'x.bank in ["one", "three"]',
+        'x.kind == "pdq"', "x.severity >= 3", 'x.on == "post"', "x.distance < 16", "x.confirmed", 'x.bank in ["one", "three"]',
         'known(x.bank) and x.on == "account"', "x.score > 0.7", 'x.field == "media:m1"', "x.severity > account.followers",
     ),
     "media": ('x.kind == "image"', f'x.sha256 == "{"c" * 64}"', 'contains(x.alt, "iron")', "known(x.sha256)", "x.id in account.links"),
@@ -232,6 +233,7 @@ _simple = st.one_of(
         'event.type != "report.received"', 'event.state == "failed"', "account.created_at < now",
         'account.created_at >= time("2026-06-28")', 'report.reporter.kind == "authority"',
         'matched()', 'matched("one", kind=("pdq", "term"), severity=3)', 'matched(on="post")', 'matched(policy="q", on=["account"])',
+        'matched("one", confirmed=True)', 'matched(confirmed=False)',
         'severity("one", "two") >= 4',
     )),
     _text_leaves.map(lambda name: f"known({name})"),

@@ -131,7 +131,7 @@ class _Reference:
                 return field
             if name == "on":
                 return self.part(field)
-            if name in ("bank", "policy", "severity", "label", "source", "distance"):
+            if name in ("bank", "policy", "severity", "label", "source", "confirmed", "distance"):
                 return getattr(base.match, name) if base.match else None
         if name in ("sha256", "md5", "pdq"):
             reckoned = getattr(self.facts.media.get(base.id), name, None)
@@ -213,6 +213,8 @@ class _Reference:
     def is_meant(self, finding, banks, keywords):
         match = finding.match
         if match is None or (banks and match.bank not in banks) or match.severity < keywords.get("severity", 0):
+            return False
+        if keywords.get("confirmed", match.confirmed) != match.confirmed:
             return False
         field = self.attribute(finding, "field")
         given = {"kind": finding.kind, "policy": match.policy, "label": match.label, "on": self.part(field)}

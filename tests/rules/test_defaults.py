@@ -45,6 +45,16 @@ def test_every_match_comes_before_a_person_and_only_the_identical_file_is_taken_
     assert {found.policy for found in fired} == {"terrorist-content"}
 
 
+def test_what_another_organization_gave_comes_before_a_person_first():
+    fired, errors = load_rules(DEFAULT_RULES).evaluate(
+        facts(EVENT, [finding("sha256", 5, "media:m1", confirmed=False)])
+    )
+    effects = collect(fired)
+    assert not errors
+    assert any(isinstance(effect, OpenCase) for effect in effects)
+    assert not any(isinstance(effect, RequestAction) for effect in effects)
+
+
 def test_a_term_alone_never_gets_beyond_a_low_priority():
     fired, _ = load_rules(DEFAULT_RULES).evaluate(facts(EVENT, [finding("term", 5, "post.text")]))
     assert [effect.priority for effect in collect(fired)] == [20]

@@ -63,7 +63,8 @@ class KnownBank(msgspec.Struct, frozen=True, gc=False):
 class KnownEntry(msgspec.Struct, frozen=True, gc=False):
     """What detection needs of an entry. `frames` is a video's, packed; `weak`: it matches nothing by itself.
 
-    `quarantined`: no rule sees what it matches."""
+    `quarantined`: no rule sees what it matches. `confirmed`: it is our own, or a person here agreed with it.
+    """
 
     id: int
     bank: KnownBank
@@ -73,6 +74,7 @@ class KnownEntry(msgspec.Struct, frozen=True, gc=False):
     weak: bool = False
     frames: bytes = b""
     quarantined: bool = False
+    confirmed: bool = True
 
 
 class Known:
@@ -440,6 +442,7 @@ def _finding(
             limit=None if distance is None else bank.limit,
             how=how,
             withheld="harmless" if bank.harmless else "quarantined" if known.quarantined else "",
+            confirmed=known.confirmed,
         ),
     )
 

@@ -84,6 +84,11 @@ class Entry(models.Model):
     source = models.CharField(max_length=200, blank=True)
     added_by = models.CharField(max_length=200)
     added_at = models.DateTimeField()
+    foreign = models.BooleanField(default=False, help_text="An exchange with another organization brought it.")
+    confirmed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a person here first agreed with it; asked of foreign entries alone."
+    )
+    confirmed_by = models.CharField(max_length=200, blank=True)
     from_case = models.BigIntegerField(null=True, blank=True, help_text="The case that it was added from.")
     expires_at = models.DateTimeField(null=True, blank=True, help_text="From when on it matches no more.")
     looked_back_at = models.DateTimeField(null=True, blank=True, help_text="When it was sought in the past.")

@@ -56,7 +56,8 @@ def _batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
 class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Something to add to a bank. `value` in any way it is written; for a video its SHA-256, with `frames`.
 
-    `quality` is that of a PDQ hash, 0 to 100, where it is known; `from_case` the case that it was found in.
+    `quality` is that of a PDQ hash, 0 to 100, where it is known; `from_case` the case that it was found in. `foreign`: an
+    exchange with another organization brings it, so that a person here is to agree with it before rules act by it alone.
     """
 
     value: str
@@ -66,6 +67,7 @@ class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
     quality: int | None = None
     frames: tuple[Frame, ...] = ()
     from_case: int | None = None
+    foreign: bool = False
 
 
 class SetAside(msgspec.Struct, frozen=True):
@@ -230,6 +232,7 @@ def add_entries(
     What is harmless is brought into form; what the bank cannot take is set aside with its reason, and the good beside
     it goes on. A value that was withdrawn is in force again, as it is given now; one in force stays as it is. Weak
     hashes are kept and marked. Writes one audit step, `entry.added`, with the count and a SHA-256 over the values.
+    What is in force by another organization's word alone is confirmed by a person who adds it here.
     """
     wanted: dict[str, Entry] = {}
     set_aside: list[SetAside] = []
@@ -258,6 +261,9 @@ def add_entries(
         ids = [wanted[value].pk or there[value][0] for value in wanted]
         if fresh or revived:
             record([_added_step(bank, [*fresh, *revived], len(revived), by)], now=now)
+        confirm_entries(
+            (there[v][0] for v, entry in wanted.items() if v in there and not entry.foreign), by=by, now=now
+        )
     return Added(
         entries=tuple(ids), added=len(fresh), revived=len(revived), known=len(wanted) - len(fresh) - len(revived),
         repeated=repeated, weak=sum(bool(entry.weak) for entry in wanted.values()), set_aside=tuple(set_aside),
@@ -267,6 +273,7 @@ def add_entries(
 _GIVEN = (
     "frames", "weak", "label", "note", "source", "added_by", "added_at", "withdrawn_at", "withdrawn_by", "from_case",
     "expires_at", "looked_back_at", "quarantined_at", "released_at", "disputed_at", "disputed_by", "dispute",
+    "foreign", "confirmed_at", "confirmed_by",
 )  # fmt: skip
 
 
@@ -328,6 +335,60 @@ def settle_dispute(entry_id: int, reason: str, *, by: str, now: datetime) -> Non
     )
 
 
+def confirm_entries(entries: Iterable[int], *, by: str, now: datetime) -> int:
+    """A person here agrees with entries of other organizations, by their ids; gives how many were not confirmed before.
+
+    Others, our own and those that are withdrawn, stay as they are; so do all where `by` is no person. Writes one audit
+    step a bank, `entry.confirmed`.
+    """
+    if not by.startswith("user:"):
+        return 0
+    asked = sorted(set(entries))
+    waiting: dict[str, list[int]] = {}
+    with transaction.atomic():
+        for part in _batched(asked, BATCH):
+            rows = Entry.objects.filter(pk__in=part, foreign=True, confirmed_at=None, withdrawn_at=None)
+            for pk, bank in rows.order_by("pk").values_list("pk", "bank__name"):
+                waiting.setdefault(bank, []).append(pk)
+        if not waiting:
+            return 0
+        bump()
+        steps = []
+        for bank, pks in sorted(waiting.items()):
+            for part in _batched(pks, BATCH):
+                Entry.objects.filter(pk__in=part).update(confirmed_at=now, confirmed_by=by[:200])
+            body = {"count": len(pks), "first": pks[:20]}
+            steps.append(Step(actor=by, step="entry.confirmed", object=f"bank:{bank}", body=body))
+        record(steps, now=now)
+    return sum(map(len, waiting.values()))
+
+
+def take_back_confirmation(
+    entries: Iterable[int], *, confirmed_at: datetime, confirmed_by: str, by: str, now: datetime
+) -> int:
+    """Undo what `confirm_entries` did at `confirmed_at` for `confirmed_by`; gives how many are unconfirmed again.
+
+    Writes one audit step a bank, `entry.confirmation_undone`.
+    """
+    done: dict[str, list[int]] = {}
+    with transaction.atomic():
+        for part in _batched(sorted(set(entries)), BATCH):
+            rows = Entry.objects.filter(pk__in=part, confirmed_at=confirmed_at, confirmed_by=confirmed_by[:200])
+            for pk, bank in rows.order_by("pk").values_list("pk", "bank__name"):
+                done.setdefault(bank, []).append(pk)
+        if not done:
+            return 0
+        bump()
+        steps = []
+        for bank, pks in sorted(done.items()):
+            for part in _batched(pks, BATCH):
+                Entry.objects.filter(pk__in=part).update(confirmed_at=None, confirmed_by="")
+            body = {"count": len(pks), "first": pks[:20]}
+            steps.append(Step(actor=by, step="entry.confirmation_undone", object=f"bank:{bank}", body=body))
+        record(steps, now=now)
+    return sum(map(len, done.values()))
+
+
 def note_entry(entry_id: int, note: str, *, by: str, now: datetime) -> None:
     """Write the note on an entry anew. Writes `entry.noted`. Raises `Problem` where there is no such entry."""
     note = _clean(note, 10_000)
@@ -337,7 +398,8 @@ def note_entry(entry_id: int, note: str, *, by: str, now: datetime) -> None:
 def give_opinion(entry_id: int, source: str, says: str, *, note: str = "", by: str, now: datetime) -> None:
     """Keep what a source says of an entry (`agrees`, `disagrees`, `seen`), over what it said before.
 
-    Writes `entry.opinion`. Raises `BadInput` for another word or no source, `Problem` where there is no such entry.
+    Writes `entry.opinion`. A person who agrees confirms the entry. Raises `BadInput` for another word or no source,
+    `Problem` where there is no such entry.
     """
     source = _clean(source, 200)
     if not source or says not in Opinion.Says.values:
@@ -349,6 +411,8 @@ def give_opinion(entry_id: int, source: str, says: str, *, note: str = "", by: s
         Opinion.objects.update_or_create(
             entry_id=entry_id, source=source, defaults={"says": says, "note": _clean(note, 10_000), "at": now}
         )
+        if says == Opinion.Says.AGREES:
+            confirm_entries([entry_id], by=by, now=now)
 
 
 def _change_entry(
@@ -425,7 +489,7 @@ def _entry(bank: Bank, item: NewEntry, by: str, now: datetime) -> Entry:
             weak = weak or "no frame of enough quality"
     return Entry(
         bank=bank, value=value, frames=frames, weak=weak, label=_clean(item.label, 200), note=_clean(item.note, 10_000),
-        source=_clean(item.source, 200), added_by=by[:200], added_at=now, withdrawn_at=None, withdrawn_by="",
+        source=_clean(item.source, 200), foreign=item.foreign, added_by=by[:200], added_at=now, withdrawn_at=None, withdrawn_by="",
         from_case=item.from_case, expires_at=now + timedelta(days=bank.expires_days) if bank.expires_days else None,
     )  # fmt: skip
 
@@ -740,12 +804,24 @@ def _load(revision: int) -> tuple[Known, float]:
     first = living.aggregate(first=Min("expires_at"))["first"]
     rows = (
         living.order_by("pk")
-        .values_list("pk", "bank_id", "value", "label", "source", "weak", "frames", "quarantined_at")
+        .values_list(
+            "pk", "bank_id", "value", "label", "source", "weak", "frames", "quarantined_at", "foreign", "confirmed_at"
+        )
         .iterator(chunk_size=10_000)
     )
     entries = (
-        KnownEntry(pk, banks[bank], value, label, source, bool(weak), bytes(frames or b""), quarantined is not None)
-        for pk, bank, value, label, source, weak, frames, quarantined in rows
+        KnownEntry(
+            pk,
+            banks[bank],
+            value,
+            label,
+            source,
+            bool(weak),
+            bytes(frames or b""),
+            quarantined is not None,
+            not foreign or confirmed is not None,
+        )
+        for pk, bank, value, label, source, weak, frames, quarantined, foreign, confirmed in rows
         if bank in banks
     )
     return Known(entries, settings.REDSHANK.media, revision), first.timestamp() if first else math.inf

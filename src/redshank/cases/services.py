@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from redshank.audit.models import Entry
 from redshank.audit.services import Step, record
+from redshank.banks import services as banks
 from redshank.cases import priority, states
 from redshank.cases.models import Case, Comment, Decision, Item
 from redshank.cases.priority import CaseRequest, NewItem, Place
@@ -375,6 +376,8 @@ def decide(
 ) -> Decision:
     """Decide a case as it stood at `version`: `act` asks the platform for all of `asks`, `no_violation` for none.
 
+    To act confirms what other organizations gave us and led to this case.
+
     Evidence is preserved before anything is asked for. No violation also takes back what rules did on this case, as
     `no_violation_sentence` says beforehand. `policy` is a slug. Raises `Conflict` where the case moved on or another
     one holds it, `NotAllowed`, and BadInput naming what is missing or what the platform does not offer. In each of these
@@ -411,6 +414,8 @@ def decide(
                 evidence=evidence,
                 now=now,
             )
+        if outcome == "act":
+            banks.confirm_entries(_matched(case), by=actor, now=now)
         if outcome == "no_violation":
             why = reason or _("Reviewed by a person: no violation.")
             for action in rule_actions(case):
@@ -418,6 +423,12 @@ def decide(
                     action.pk, reason=why, asked_by=actor, case_id=case.pk, decision_id=decision.pk, now=now
                 )
     return decision
+
+
+def _matched(case: Case) -> list[int]:
+    """The entries of banks that its findings matched, but for those that no rule saw."""
+    items = Item.objects.filter(case=case, entry__isnull=False).values_list("entry", "body")
+    return [pk for pk, body in items if pk is not None and not (body.get("match") or {}).get("withheld")]
 
 
 def _check_asks(case: Case, outcome: str, reason: str, asks: Sequence[Ask]) -> None:
@@ -501,6 +512,10 @@ def undo(decision_id: int, *, by: User, reason: str, now: datetime) -> Decision:
         if why_not := may_undo(decision):
             raise Conflict(why_not.rstrip("."))
         state = states.after(_state(case), "undo")
+        actor = f"user:{by.username}"
+        banks.take_back_confirmation(
+            _matched(case), confirmed_at=decision.at, confirmed_by=f"user:{decision.by.username}", by=actor, now=now
+        )
         undone = Decision.objects.create(
             case=case,
             by=by,
@@ -514,7 +529,7 @@ def undo(decision_id: int, *, by: User, reason: str, now: datetime) -> Decision:
             enforcement.reverse(
                 action.pk,
                 reason=reason,
-                asked_by=f"user:{by.username}",
+                asked_by=actor,
                 case_id=case.pk,
                 decision_id=undone.pk,
                 now=now,

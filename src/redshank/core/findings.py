@@ -45,7 +45,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `distance` and `limit` are Hamming distances of 256-bit hashes; None where a match is exact.
     `how` says in which changed form it matches, in words (`mirrored`); empty where it matches as it is.
     `severity` runs from 1 (context) to 5 (calls for instant attention), as the bank has it. `withheld` says why no rule
-    sees it, though people do: what it matches is known to be harmless, or the entry is in quarantine.
+    sees it, though people do: what it matches is known to be harmless, or the entry is in quarantine. `confirmed` is
+    false where the entry comes from another organization and no person here has agreed with it yet.
     """
 
     bank: str
@@ -59,6 +60,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     limit: int | None = None
     how: str = ""
     withheld: Literal["", "harmless", "quarantined"] = ""
+    confirmed: bool = True
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -104,7 +104,7 @@ _RUNTIME: dict[str, Any] = {
     "_reckon": reckon,
     "_zoned": _zoned,
 }
-_MATCH_ATTRIBUTES = frozenset(("bank", "policy", "severity", "label", "source", "distance"))
+_MATCH_ATTRIBUTES = frozenset(("bank", "policy", "severity", "label", "source", "confirmed", "distance"))
 
 
 class Emitter:

@@ -28,7 +28,9 @@ AT = datetime(2026, 7, 1, 12, tzinfo=UTC)
 """When examples happen, unless they say otherwise."""
 _AGE = re.compile(r"(\d{1,6})\s*(min|minutes?|h|hours?|d|days?)")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-_FINDING = ("bank", "kind", "severity", "policy", "label", "source", "distance", "score", "seen", "on", "detector")
+_FINDING = (
+    "bank", "kind", "severity", "policy", "label", "source", "confirmed", "distance", "score", "seen", "on", "detector",
+)  # fmt: skip
 _PATH = re.compile(r"^(?P<reason>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 

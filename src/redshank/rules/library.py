@@ -306,7 +306,7 @@ def media_of(event: Event) -> tuple[Media, ...]:
 class Filter:
     """Which findings a call of `matched` or `severity` means."""
 
-    __slots__ = ("_banks", "_kinds", "_labels", "_on", "_policies", "_severity")
+    __slots__ = ("_banks", "_confirmed", "_kinds", "_labels", "_on", "_policies", "_severity")
 
     def __init__(self, constants: Mapping[str, Any]) -> None:
         self._banks = frozenset(constants.get("banks", ()))
@@ -315,6 +315,7 @@ class Filter:
         self._labels = frozenset(constants.get("label", ()))
         self._on = frozenset(constants.get("on", ()))
         self._severity = constants.get("severity", 0)
+        self._confirmed = constants.get("confirmed")
 
     def select(self, findings: Iterable[Finding], event: Event) -> list[Finding]:
         """Those of `findings` that are meant."""
@@ -330,6 +331,7 @@ class Filter:
             and (not self._policies or match.policy in self._policies)
             and (not self._labels or match.label in self._labels)
             and (not self._on or part_of(event, finding) in self._on)
+            and (self._confirmed is None or match.confirmed == self._confirmed)
         )
 
 
@@ -372,6 +374,7 @@ _FILTER = (
         required=False,
         choices=("account", "followed", "post", "media", "report"),
     ),
+    Parameter(name="confirmed", types=(TRUTH,), constant=True, keyword=True, required=False),
 )
 _BANKS = Parameter(name="banks", types=(TEXT,), constant=True, many=True, required=False)
 _TEXT = Parameter(name="text", types=(TEXT,))

@@ -208,6 +208,11 @@ _FINDING: dict[str, tuple[Type, bool, str]] = {
     "severity": (Type("number", low=1), True, "The severity of that bank, 1 to 5."),
     "label": (TEXT, True, "The entry's label."),
     "source": (TEXT, True, "Where the entry comes from."),
+    "confirmed": (
+        TRUTH,
+        True,
+        "The entry is our own, or a person here agreed with it; no where another organization gave it, and nobody has yet.",
+    ),
     "distance": (Type("number", low=0), True, "Hamming distance to the entry; missing where a match is exact."),
 }
 

@@ -63,6 +63,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     because: tuple[str, ...] = ()
     withheld: str = ""
+    confirmed: bool = True
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -196,6 +197,7 @@ def _why_found(one: Seen, at: datetime) -> Why:
         severity=match.severity,
         bank=match.bank,
         withheld=match.withheld,
+        confirmed=match.confirmed,
         seen=finding.seen[:300],
         anchor=_anchor(one),
         source=match.source,

@@ -175,6 +175,7 @@ _TONES = {
     "quarantined": ("red", "warn"),
     "harmless": ("green", "check"),
     "disputed": ("amber", "info"),
+    "unconfirmed": ("amber", "info"),
     "expired": ("plain", "cross"),
     "weak": ("plain", "info"),
     "agrees": ("green", "check"),

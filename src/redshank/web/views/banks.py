@@ -398,6 +398,7 @@ def entry(request: Asked, name: str, entry_id: int) -> HttpResponseBase:
         for state, holds in (
             ("withdrawn", found.withdrawn_at), ("quarantined", found.quarantined_at and not found.withdrawn_at),
             ("expired", found.expires_at and found.expires_at <= timezone.now()), ("paused", not found.bank.active),
+            ("unconfirmed", found.foreign and not found.confirmed_at and not found.withdrawn_at),
             ("harmless", found.bank.negative), ("disputed", found.dispute), ("weak", found.weak),
         )
         if holds
@@ -406,6 +407,7 @@ def entry(request: Asked, name: str, entry_id: int) -> HttpResponseBase:
         "bank": found.bank,
         "entry": found,
         "states": states,
+        "unconfirmed": "unconfirmed" in states,
         "days": days,
         "total": sum(count for _day, count in days),
         "cases": list(Case.objects.filter(pk__in=ids).order_by("-opened_at")[:10]),
@@ -437,7 +439,7 @@ def _days(entry_id: int, now: datetime) -> list[tuple[date, int]]:
 @require_POST
 @needs("banks.change")
 def entry_step(request: Asked, name: str, entry_id: str, what: str) -> HttpResponse:
-    """Withdraw, release, dispute, settle, note, or keep a source's opinion."""
+    """Withdraw, release, dispute, settle, note, confirm, or keep a source's opinion."""
     found = _entry(name, int(entry_id))
     text, by, now = request.POST.get("text", ""), _actor(request), timezone.now()
     try:
@@ -458,6 +460,9 @@ def entry_step(request: Asked, name: str, entry_id: str, what: str) -> HttpRespo
         elif what == "note":
             services.note_entry(found.pk, text, by=by, now=now)
             said = _("The note is kept.")
+        elif what == "confirm":
+            services.confirm_entries([found.pk], by=by, now=now)
+            said = _("It is confirmed: rules may act by it.")
         else:
             services.give_opinion(
                 found.pk, request.POST.get("source", ""), request.POST.get("says", ""), note=text, by=by, now=now
