@@ -31,7 +31,7 @@ from redshank.campaigns import (
     shares_of,
     shuffled,
 )
-from redshank.campaigns.texts import text_clusters
+from redshank.campaigns.texts import beginning, sketched, text_clusters
 from redshank.cli import main
 from redshank.core import BadInput
 
@@ -270,8 +270,10 @@ def test_texts_that_nearly_agree_are_one_and_others_are_not() -> None:
         "土曜日に古い水車小屋で会いましょう、ランプとロープを持ってきてください、誰にも言わないでください、渡し船の兄弟だけです",
         "土曜日に古い水車小屋で会いましょう!ランプとロープを持ってきてください 誰にも言わないでください 渡し船の兄弟だけです!",
     ]
-    assert text_clusters(texts).tolist() == [0, 0, 0, 3, -1, -1, -1, 7, 7]
+    sketches = [sketched(text) for text in texts]
+    assert text_clusters(sketches).tolist() == [0, 0, 0, 3, -1, -1, -1, 7, 7]
     assert text_clusters([]).tolist() == []
+    assert beginning(sketches[0] or b"") == first[:200]
 
 
 def plain_meetings(rows: list[tuple[int, int, int]], window: int) -> dict[tuple[int, int], int]:

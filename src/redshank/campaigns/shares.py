@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from redshank.campaigns.texts import text_clusters
+from redshank.campaigns.texts import beginning, sketched, text_clusters
 from redshank.core import BadInput
 from redshank.text import normalize_link
 
@@ -113,12 +113,13 @@ def read_shares(path: Path, *, columns: Mapping[str, str] | None = None) -> Shar
             raise BadInput(f"cannot be read: {error}", where=str(path)) from None
 
 
-def shares_of(columns: Mapping[str, Any], *, where: str = "") -> Shares:
+def shares_of(columns: Mapping[str, Any], *, where: str = "", formed: bool = False) -> Shares:
     """Shares made of Arrow arrays of equal length, by what they are (the keys of `COLUMNS`); `account`, `time` and one kind
     of object must be there.
 
-    Times are timestamps, or numbers: seconds since 1970 UTC. A link, a medium, a hashtag or a follow may be a list. Links
-    that are addresses are brought to one form, and their host is their source unless that is told. Rows without an account,
+    Times are timestamps, or numbers: seconds since 1970 UTC. A link, a medium, a hashtag or a follow may be a list; a text may
+    be its sketch (bytes). Links that are addresses are brought to one form, unless they are so already (`formed`), and their
+    host is their source unless that is told. Rows without an account,
     a usable time or an object are set aside and counted. Raises `BadInput` where none is left.
     """
     n = len(columns["account"])
@@ -149,7 +150,7 @@ def shares_of(columns: Mapping[str, Any], *, where: str = "") -> Shares:
     for number, kind in enumerate(KINDS):
         if kind not in columns:
             continue
-        at, codes, shown = _objects(kind, columns[kind], post)
+        at, codes, shown = _objects(kind, columns[kind], post, formed=formed)
         keep = good[at]
         rows.append(at[keep])
         objects.append(codes[keep] + first)
@@ -245,7 +246,7 @@ def _seconds(array: Any, where: str) -> npt.NDArray[np.float64]:
     return np.asarray(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
 
 
-def _objects(kind: str, array: Any, post: Ints) -> tuple[Ints, Ints, Any]:
+def _objects(kind: str, array: Any, post: Ints, *, formed: bool) -> tuple[Ints, Ints, Any]:
     """Rows that shared something of that kind, what, and the objects' values."""
     array = _plain(array)
     row = np.arange(len(array))
@@ -253,9 +254,9 @@ def _objects(kind: str, array: Any, post: Ints) -> tuple[Ints, Ints, Any]:
         row = np.asarray(pc.list_parent_indices(array).to_numpy(zero_copy_only=False)).astype(np.int64)
         array = _plain(pc.list_flatten(array))
     codes, values = _coded(array)
-    if kind == "text" and _is_text(values):
+    if kind == "text" and (_is_text(values) or pa.types.is_binary(values.type)):
         codes, values = _near_same(codes, values)
-    elif kind == "link" and _is_text(values):
+    elif kind == "link" and _is_text(values) and not formed:
         codes, values = _one_form(codes, values)
     elif kind == "hashtags":
         return _tag_sets(row, codes, values, post)
@@ -272,15 +273,21 @@ def _is_text(values: Any) -> bool:
 
 
 def _near_same(codes: Ints, values: Any) -> tuple[Ints, Any]:
+    """Texts, or their sketches, with those that are nearly the same as one."""
     often = np.bincount(codes[codes >= 0], minlength=len(values))
     order = np.lexsort((np.arange(len(values)), -often))
-    stands = text_clusters(values[int(at)].as_py() for at in order)
+    told = values.take(pa.array(order)).to_pylist()
+    sketches = [sketched(one) for one in told] if _is_text(values) else told
+    stands = text_clusters(sketches)
     leader = np.full(len(values) + 1, -1, np.int64)
     leader[order] = np.where(stands >= 0, order[stands], -1)
     codes = leader[codes]
     kept, dense = np.unique(codes, return_inverse=True)
     shift = int(len(kept) > 0 and kept[0] < 0)
-    return dense - shift, values.take(pa.array(kept[shift:]))
+    shown = values.take(pa.array(kept[shift:]))
+    if not _is_text(values):
+        shown = pa.array([beginning(one) for one in shown.to_pylist()], pa.string())
+    return dense - shift, shown
 
 
 def _one_form(codes: Ints, values: Any) -> tuple[Ints, Any]:

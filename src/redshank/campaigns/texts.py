@@ -1,14 +1,14 @@
 """Tells which texts are nearly the same: folded, cut into runs of characters, sketched, and compared where sketches collide.
 
-The one idea: each cluster has one text that stands for it, the most frequent one, and others are held against that one
-alone, so that a chain of small changes does not tie texts together that have nothing in common.
+A sketch is 64 bytes, so that it can be kept for a while where the text itself need not be. Each cluster has one text that
+stands for it, the most frequent one, and others are held against that one alone, so that a chain of small changes does not
+tie texts together that have nothing in common.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,43 +27,49 @@ BANDS, ROWS = 16, 4
 """Texts that agree in seven tenths of their runs collide in one of 16 bands of 4 places with a probability of .988."""
 SAME = 0.7
 """Share of equal places, which estimates the Jaccard index of the runs, from which two texts count as the same."""
-BLOCK = 50_000
-_ODD = np.uint64(0x9E3779B97F4A7C15)
+SHOWN = 200
+"""Code points of a text that are kept beside its sketch, for people to see."""
 
 _MENTION = re.compile(r"[@＠][\w.-]+(?:@[\w.-]+)?")
 
 
-def text_clusters(texts: Iterable[str]) -> npt.NDArray[np.int64]:
-    """For each of `texts` the place of the text that stands for it, int64 (n,); -1 where it is too short to say anything.
+def sketched(text: str) -> bytes | None:
+    """The text's sketch, 64 bytes, and its beginning in UTF-8; None where it is too short to say anything.
 
-    `texts` come in the order in which they may stand for others. Links and mentions do not count, nor do case, accents,
-    punctuation and space. Time grows linearly with the texts; memory is 320 bytes a text.
+    Links and mentions do not count, nor do case, accents, punctuation and space. The sketch keeps 8 bits a place (Li, König:
+    b-bit minwise hashing, 2010): places of unlike texts agree by chance once in 256 times.
     """
-    blocks: list[npt.NDArray[np.uint32]] = []
-    long: list[npt.NDArray[np.bool_]] = []
-    waiting = iter(texts)
-    while block := list(islice(waiting, BLOCK)):
-        sketches = np.zeros((len(block), PLACES), np.uint32)
-        enough = np.zeros(len(block), np.bool_)
-        for at, text in enumerate(block):
-            codes = _codes(text)
-            if len(codes) >= SHORTEST:
-                kernels.sketch_text(codes, RUN, sketches[at])
-                enough[at] = True
-        blocks.append(sketches)
-        long.append(enough)
-    if not blocks:
+    codes = _codes(text)
+    if len(codes) < SHORTEST:
+        return None
+    places = np.empty(PLACES, np.uint32)
+    kernels.sketch_text(codes, RUN, places)
+    return (places >> np.uint32(8)).astype(np.uint8).tobytes() + text[:SHOWN].encode("utf-8", "replace")
+
+
+def beginning(sketch: bytes) -> str:
+    """The beginning of the text that a sketch is of."""
+    return sketch[PLACES:].decode("utf-8", "replace")
+
+
+def text_clusters(sketches: Sequence[bytes | None]) -> npt.NDArray[np.int64]:
+    """For each of `sketches` the place of the one that stands for it, int64 (n,); -1 where there is none.
+
+    They come in the order in which they may stand for others. Time and memory (128 bytes each) grow linearly with them.
+    """
+    if not sketches:
         return np.empty(0, np.int64)
-    sketches, enough = np.concatenate(blocks), np.concatenate(long)
-    blocks.clear()
-    heads = np.empty((BANDS, len(sketches)), np.int32)
+    enough = np.array([sketch is not None for sketch in sketches])
+    blank = bytes(PLACES)
+    joined = b"".join(blank if sketch is None else sketch[:PLACES] for sketch in sketches)
+    places = np.frombuffer(joined, np.uint8).reshape(-1, PLACES)
+    heads = np.empty((BANDS, len(places)), np.int32)
     for band in range(BANDS):
-        rows = sketches[:, ROWS * band : ROWS * band + ROWS].astype(np.uint64)
-        key = (rows[:, 0] << np.uint64(32) | rows[:, 1]) * _ODD ^ (rows[:, 2] << np.uint64(32) | rows[:, 3])
+        key = np.ascontiguousarray(places[:, ROWS * band : ROWS * band + ROWS]).view(np.uint32)[:, 0]
         order = np.argsort(key, kind="stable")
         new = np.append(True, key[order][1:] != key[order][:-1])
         heads[band, order] = order[np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))]
-    return np.asarray(kernels.stand_for(sketches, heads, enough, int(np.ceil(SAME * PLACES))))
+    return np.asarray(kernels.stand_for(places, heads, enough, int(np.ceil(SAME * PLACES))))
 
 
 def _codes(text: str) -> npt.NDArray[np.int32]:
