@@ -61,6 +61,7 @@ class AccountRecord(models.Model):
     followers = models.BigIntegerField(null=True, blank=True)
     following = models.BigIntegerField(null=True, blank=True)
     posts = models.BigIntegerField(null=True, blank=True)
+    automated = models.BooleanField(null=True, blank=True, help_text="It says of itself that a program runs it.")
     state = models.CharField(max_length=12, choices=State.choices, default=State.ACTIVE)
     labels = models.JSONField(default=list, help_text="Labels of ours, put by rules and people.")
     first_seen = models.DateTimeField()
@@ -68,6 +69,9 @@ class AccountRecord(models.Model):
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("network", "account_id"), name="account_once"),)
+        indexes = (
+            models.Index(fields=("network", "account_id"), condition=Q(automated=True), name="account_automated"),
+        )
 
     def __str__(self) -> str:
         return self.handle or self.account_id

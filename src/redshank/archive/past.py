@@ -253,7 +253,13 @@ def _naive(time: datetime) -> datetime:
 
 
 def _put(path: Path, table: pa.Table) -> None:
-    """Write a file so that it is there whole or not at all. The lock is held.
+    """Write a file of the past, with the kinds of its events in its metadata. The lock is held."""
+    kinds = sorted(set(_kinds_of(table["type"]).unique().to_pylist()))
+    put_table(path, table.cast(table.schema.with_metadata({KINDS: json.dumps(kinds)})), row_group=ROW_GROUP)
+
+
+def put_table(path: Path, table: pa.Table, *, row_group: int) -> None:
+    """Write a Parquet file so that it is there whole or not at all. The caller alone writes in its folder.
 
     Raises `Problem` where the disk takes no more.
     """
@@ -263,14 +269,10 @@ def _put(path: Path, table: pa.Table) -> None:
             _sync(folder)
     for left in path.parent.glob(".new-*"):  # Of a writer that was killed: nobody writes now but us.
         left.unlink(missing_ok=True)
-    kinds = sorted(set(_kinds_of(table["type"]).unique().to_pylist()))
-    schema = table.schema.with_metadata({KINDS: json.dumps(kinds)})
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     try:
         with os.fdopen(handle, "wb") as file:
-            pq.write_table(
-                table.cast(schema), file, compression="zstd", row_group_size=ROW_GROUP, write_page_index=True
-            )
+            pq.write_table(table, file, compression="zstd", row_group_size=row_group, write_page_index=True)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)

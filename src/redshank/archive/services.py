@@ -127,7 +127,7 @@ def verdict_of(seen: EventRecord) -> Verdict:
     return _verdict_decoder.decode(seen.verdict) if seen.verdict else Verdict()
 
 
-_TOLD = ("handle", "display_name", "bio", "url", "created_at", "followers", "following", "posts")
+_TOLD = ("handle", "display_name", "bio", "url", "created_at", "followers", "following", "posts", "automated")
 _TEXTS = 4  # of them are texts, which are empty, not null, where nothing was told
 _CREATED = _TOLD.index("created_at")
 _STATES: dict[type, str] = {
@@ -175,7 +175,7 @@ def see_accounts(events: Iterable[Event]) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
             f"INSERT INTO {table} (network, account_id, {', '.join(_TOLD)}, state, labels, first_seen, last_seen) "  # noqa: S608
-            f"VALUES ({', '.join(['%s'] * 11)}, '[]', %s, %s) ON CONFLICT (network, account_id) DO UPDATE SET {told_sql}, "
+            f"VALUES ({', '.join(['%s'] * (len(_TOLD) + 3))}, '[]', %s, %s) ON CONFLICT (network, account_id) DO UPDATE SET {told_sql}, "
             f"state = CASE WHEN {newer} THEN COALESCE(%s, {table}.state) ELSE {table}.state END, "
             f"first_seen = CASE WHEN excluded.first_seen < {table}.first_seen THEN excluded.first_seen ELSE {table}.first_seen END, "
             f"last_seen = CASE WHEN {newer} THEN excluded.last_seen ELSE {table}.last_seen END",
@@ -230,6 +230,11 @@ def add_labels(wanted: Mapping[tuple[str, str], set[str]]) -> dict[tuple[str, st
 def account_of(network: str, account_id: str) -> AccountRecord | None:
     """What is known of an account now; None where no event ever spoke of it."""
     return AccountRecord.objects.filter(network=network, account_id=account_id).first()
+
+
+def automated_accounts() -> set[tuple[str, str]]:
+    """The accounts, as (network, account id), that say of themselves that a program runs them."""
+    return set(AccountRecord.objects.filter(automated=True).values_list("network", "account_id"))
 
 
 def set_account_state(network: str, account_id: str, state: str, *, now: datetime) -> None:

@@ -32,7 +32,7 @@ ONE_OUTLET = 0.8
 """Share of its objects that come from one outlet, from which a campaign is about that outlet."""
 MACHINE = 15.0
 """Seconds from one member's share to the next one's (the median) below which readers would not be as quick."""
-SHOWN = 20
+SHOWN = 40
 """Objects that are named with a campaign."""
 SHUFFLES = 1999
 ROUNDS = 50
@@ -75,12 +75,19 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Member(msgspec.Struct, frozen=True):
-    """An account of a campaign: how many others it is tied to, and when it first shared one of the campaign's objects."""
+    """An account of a campaign: how many others it is tied to, and when it first shared one of the campaign's objects.
+
+    `objects` is how many of the campaign's it shared, `after` the median of the seconds by which it came after the first
+    member; `shared` says when it shared those that are named, by their place in `Campaign.objects`.
+    """
 
     network: str
     account: str
     ties: int
     joined: datetime
+    objects: int
+    after: float
+    shared: tuple[tuple[int, datetime], ...]
 
 
 class SharedObject(msgspec.Struct, frozen=True):
@@ -118,7 +125,8 @@ class Move(msgspec.Struct, frozen=True):
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
-    """Accounts that act together. `bits` is the surprise of the median tie, after correction for all pairs.
+    """Accounts that act together. `bits` is the surprise of the median tie, after correction for all pairs; `met` is over how
+    many objects that one's accounts met.
 
     `objects` are the most shared of `object_count`; `lag` is the median time in seconds from one member's share of an object
     to the next one's; `signs` are the grounds of the label, each one sentence.
@@ -133,6 +141,7 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     ends: datetime
     ties: int
     bits: float
+    met: int
     lag: float
     label: Label
     signs: tuple[str, ...]
@@ -340,14 +349,16 @@ def _describe(
     for number in range(count):
         mine = theirs[bounds[number] : bounds[number + 1]] % n_objects
         rows = by_object[np.concatenate([np.arange(starts[o], starts[o + 1]) for o in mine])]
-        bits = ties.bits[tie_order[tie_bounds[number] : tie_bounds[number + 1]]]
-        out.append(_campaign(shares, search, number, community, mine, rows, bits, degree, random))
+        own = tie_order[tie_bounds[number] : tie_bounds[number + 1]]
+        out.append(
+            _campaign(shares, search, number, community, mine, rows, ties.bits[own], ties.objects[own], degree, random)
+        )
     return tuple(out)
 
 
 def _campaign(
     shares: Shares, search: Search, number: int, community: Ints, objects: Ints, rows: Ints, bits: Floats,
-    degree: Ints, random: np.random.Generator,
+    met: Ints, degree: Ints, random: np.random.Generator,
 ) -> Campaign:  # fmt: skip
     """One campaign of `objects`; `rows` are all shares of these, by members and others, in the order of object and time."""
     member = community[shares.account[rows]] == number
@@ -367,12 +378,26 @@ def _campaign(
     label, signs = _label(shares, accounts, objects, by_members, by_others, lag)
     networks = np.unique(shares.network[accounts])
     ranked = np.lexsort((objects, by_others, -by_members))[:SHOWN]
+    place = np.full(len(objects), -1, np.int64)
+    place[ranked] = np.arange(len(ranked))
+    once = _firsts(at, account)
+    order = np.lexsort((place[at[once]], account[once]))
+    whose, which, when = account[once][order], at[once][order], time[once][order]
+    bounds = np.searchsorted(whose, np.append(accounts, len(shares.names)))
+    members = []
+    for number_of, (one, since) in enumerate(zip(accounts.tolist(), joined.tolist(), strict=True)):
+        mine = slice(bounds[number_of], bounds[number_of + 1])
+        after = float(np.median(when[mine] - firsts[which[mine]])) if bounds[number_of + 1] > bounds[number_of] else 0.0
+        shared = zip(place[which[mine]].tolist(), when[mine].tolist(), strict=True)
+        members.append(
+            Member(
+                shares.networks[shares.network[one]], shares.name_of(one), int(degree[one]), _date(since),
+                len(which[mine]), round(after, 1), tuple((spot, _date(moment)) for spot, moment in shared if spot >= 0),
+            )
+        )  # fmt: skip
     return Campaign(
         number=number + 1,
-        members=tuple(
-            Member(shares.networks[shares.network[one]], shares.name_of(one), int(degree[one]), _date(since))
-            for one, since in zip(accounts.tolist(), joined.tolist(), strict=True)
-        ),
+        members=tuple(members),
         objects=tuple(
             SharedObject(
                 KINDS[shares.kind[objects[o]]], shares.value_of(int(objects[o])),
@@ -386,6 +411,7 @@ def _campaign(
         ends=_date(time.max()),
         ties=len(bits),
         bits=round(float(np.median(bits)), 1),
+        met=int(np.median(met)),
         lag=round(lag, 3),
         label=label,
         signs=signs,
@@ -394,10 +420,15 @@ def _campaign(
     )  # fmt: skip
 
 
+def _firsts(objects: Ints, accounts: Ints) -> Ints:
+    """The rows of each account's first share of each object; rows are in the order of object and time."""
+    key = objects * (int(accounts.max(initial=0)) + 1) + accounts
+    return np.asarray(np.sort(np.unique(key, return_index=True)[1]))
+
+
 def _lag(objects: Ints, accounts: Ints, times: Floats) -> float:
     """Median seconds from a member's first share of an object to the next member's; rows are in order of object and time."""
-    key = objects * (int(accounts.max(initial=0)) + 1) + accounts
-    first = np.sort(np.unique(key, return_index=True)[1])
+    first = _firsts(objects, accounts)
     objects, times = objects[first], times[first]
     gaps = np.diff(times)[objects[1:] == objects[:-1]]
     return float(np.median(gaps)) if len(gaps) else 0.0

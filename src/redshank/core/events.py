@@ -93,6 +93,9 @@ class Account(_Part, frozen=True, kw_only=True):
     url: Url | None = None
     links: Annotated[tuple[Url, ...], Meta(max_length=100)] = ()
     mail_domain: Name | None = None
+    automated: (
+        Annotated[bool, Meta(description="Whether the account says of itself that a program runs it.")] | None
+    ) = None
     tokens: Annotated[tuple[Token, ...], Meta(max_length=100)] = ()
     avatar: Media | None = None
     banner: Media | None = None

@@ -136,6 +136,30 @@ class ArchiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ] = 365
 
 
+class CampaignSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How accounts that act together are sought."""
+
+    window_minutes: Annotated[
+        float, Meta(gt=0, le=1440, description="Two accounts meet that share the same within so long, in minutes.")
+    ] = 30
+    days: Annotated[int, Meta(ge=1, le=90, description="Days that are looked at together.")] = 7
+    keep_days: Annotated[
+        int, Meta(ge=2, description="What accounts shared is kept for so long, to compare it, in days.")
+    ] = 30
+    hot_accounts: Annotated[
+        int, Meta(ge=3, description="What so many accounts share within the window is hot: it is looked into at once.")
+    ] = 15
+    hot_minutes: Annotated[
+        float, Meta(gt=0, description="Between two looks at what is hot lies so much time at least, in minutes.")
+    ] = 2
+    every_hours: Annotated[
+        float, Meta(gt=0, description="Campaigns are sought after so long even where nothing is hot, in hours.")
+    ] = 6
+    second_look_above: Annotated[
+        int, Meta(ge=1, description="Acting on more members than this at once asks for a second person.")
+    ] = 10
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings of an installation."""
 
@@ -179,6 +203,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hma: HmaSettings = HmaSettings()
     outbox: OutboxSettings = OutboxSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    campaigns: CampaignSettings = CampaignSettings()
 
 
 def load_settings(toml: str, environ: Mapping[str, str], *, where: str = "settings") -> Settings:

@@ -64,6 +64,7 @@ INSTALLED_APPS = [
     "redshank.banks",
     "redshank.rules",
     "redshank.hma",
+    "redshank.campaigns",
     "redshank.intake",
     "redshank.enforcement",
     "redshank.cases",
