@@ -28,6 +28,7 @@ from redshank.banks import lookback
 from redshank.banks import services as banks
 from redshank.banks.detect import Known
 from redshank.banks.quarantine import count_matches
+from redshank.campaigns import runs as campaigns
 from redshank.cases import services as cases
 from redshank.core import (
     ActionUpdated,
@@ -186,6 +187,7 @@ def _take(
             unsure = walker.unsure
             _apply(walked, now=now)
             lookback.keep(((event, {}) for event in ready), now=now)
+            campaigns.keep(((event, {}) for event in ready), now=now)
             digest = hashlib.sha256("\n".join(sorted(event_key(*key) for key in claimed)).encode()).hexdigest()
             body = {"events": len(taken), "waiting": len(taken) - len(ready), "ids_sha256": digest}
             first = taken[0].event
@@ -482,6 +484,7 @@ def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> str:
         verdict = walker.walk(event, hashes, labels, errors)
         _apply([_Walked(event, verdict, blobs)], now=now)
         lookback.keep([(event, hashes)], now=now)
+        campaigns.keep([(event, hashes)], now=now)
     counters.count_verdicts([verdict], way="media")
     counters.count_unsure(walker.unsure)
     log.info(

@@ -65,13 +65,11 @@ def places(
             by_object.setdefault(key, []).append(number)
     found: list[Place | None] = []
     for at, group in enumerate(groups):
-        number = _by_members(group, campaigns, home)
-        if number is None:
-            number = _by_objects(group, campaigns, by_object)
-        is_new = number is None
-        number = -1 - at if number is None else number
+        same = _by_members(group, campaigns, home)
+        same = _by_objects(group, campaigns, by_object) if same is None else same
+        number = -1 - at if same is None else same
         fresh = frozenset(one for one in group.members if one not in home and (number, one) not in gone)
-        if is_new and len(fresh) < smallest:
+        if same is None and len(fresh) < smallest:
             found.append(None)
             continue
         elsewhere = {one: home[one] for one in group.members if home.get(one, number) != number}

@@ -1,4 +1,4 @@
-"""`redshank campaigns`: find accounts that act together, in a file of posts."""
+"""`redshank campaigns`: find accounts that act together, in a file of posts or in what the walk keeps."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from redshank.cli._django import with_store
 from redshank.core import BadInput
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -98,6 +99,38 @@ def find(
         click.echo(
             f"  control, times shuffled: {len(by_chance.ties.first):,} ties, {len(by_chance.campaigns):,} campaigns"
         )
+
+
+@command.command()
+@click.option(
+    "--day", type=click.DateTime(formats=["%Y-%m-%d"]), help="The last day that is looked at, in UTC; default: today."
+)
+@click.option("--why", type=click.Choice(["day", "hot", "due", "asked"]), default="asked", hidden=True)
+@with_store
+def run(day: datetime | None, why: str) -> None:
+    """Search now what accounts shared in the last days, and keep what is found for the console.
+
+    Workers do this by themselves: when a day is over or came late, when something is hot, and every few hours.
+    """
+    import os
+    from typing import cast
+
+    from django.utils import timezone
+
+    from redshank.campaigns import runs
+
+    os.nice(5)  # Whoever waits for an answer comes first.
+    now = timezone.now()
+    made = runs.run(runs.Due(cast("runs.Why", why), day.date() if day else now.date()), now=now)
+    if made is None:
+        click.echo("Another worker searches just now.")
+        return
+    click.echo(
+        f"{made.campaigns:,} groups among {made.accounts:,} accounts and {made.shares:,} shares "
+        f"from {made.since:%Y-%m-%d} to {made.until:%Y-%m-%d}, in {made.seconds:.1f} s."
+    )
+    if made.narrowed:
+        click.echo(f"  {made.narrowed:,} objects were shared by so many that a narrower window was used for them")
 
 
 def _role(given: str) -> tuple[str, str]:

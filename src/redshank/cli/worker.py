@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
+import time
 from datetime import datetime, timedelta
 from types import FrameType
 
@@ -53,7 +56,13 @@ def command(once: bool) -> None:
     log.info("worker.started", once=once)
     lanes = [
         threading.Thread(target=_keep_at, args=(make, stop, once), name=name)
-        for name, make in (("outbox", _Outbox), ("sweep", _Sweep), ("look back", _LookBack), ("past", _Past))
+        for name, make in (
+            ("outbox", _Outbox),
+            ("sweep", _Sweep),
+            ("look back", _LookBack),
+            ("past", _Past),
+            ("campaigns", _Campaigns),
+        )
     ]
     for lane in lanes:
         lane.start()
@@ -185,6 +194,51 @@ class _Past(_Job):
             forget(now=now)
             self._forgot = now
         return 0
+
+
+class _Campaigns(_Job):
+    """What accounts shared into files, what is hot noticed, and a search, in a process of its own, when one is due."""
+
+    name = "campaigns"
+    idle = (5.0, 15.0)
+
+    def __init__(self) -> None:
+        from redshank.campaigns.runs import HotWatch
+
+        self._watch = HotWatch()
+        self._search: subprocess.Popen[bytes] | None = None
+        self._forgot: datetime | None = None
+
+    def step(self) -> int:
+        from django.utils import timezone
+
+        from redshank.campaigns import runs
+
+        now = timezone.now()
+        if self._search is not None:
+            if self._search.poll() is None:
+                time.sleep(0.2)  # Other lanes go on; with `--once` this one is waited for.
+                return 1
+            failed, self._search = self._search.returncode, None
+            if failed:
+                raise Problem(f"the search ended with {failed}", where="redshank campaigns run")
+        if done := runs.erase(now=now) + runs.seal(now=now):
+            return done
+        self._watch.look(now=now)
+        if wanted := runs.due(now=now):
+            day = wanted.until.isoformat()
+            command = [sys.executable, "-m", "redshank.cli", "campaigns", "run", "--why", wanted.why, "--day", day]
+            self._search = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            return 1
+        if self._forgot is None or now - self._forgot >= SWEEP_EVERY:
+            runs.forget(now=now)
+            self._forgot = now
+        return 0
+
+    def close(self) -> None:
+        if self._search is not None and self._search.poll() is None:
+            self._search.terminate()  # It leaves nothing behind, and is due again.
+            self._search.wait()
 
 
 def _keep_at(make: type[_Job], stop: threading.Event, once: bool) -> None:
