@@ -62,7 +62,8 @@ def test_too_few_newcomers_are_no_campaign() -> None:
 )
 def test_nobody_is_moved_and_nobody_is_in_two(before: dict[str, int], now: dict[str, int]) -> None:
     known = {
-        number: group("".join(name for name, home in before.items() if home == number)) for number in set(before.values())
+        number: group("".join(name for name, home in before.items() if home == number))
+        for number in set(before.values())
     }
     found = [group("".join(name for name, one in now.items() if one == number)) for number in sorted(set(now.values()))]
     fresh: list[tuple[str, str]] = []

@@ -107,7 +107,10 @@ def test_a_campaign_stays_itself_over_the_days(people: Rows) -> None:
     assert {key for key, _ in told.shared} <= set(first.shared_objects.values_list("key", flat=True))
 
     # Two more join in; what was found is found again, and only they are new.
-    later = [(network, name.replace("tern0", "tern8").replace("tern1", "tern9"), link, at) for network, name, link, at in tern]
+    later = [
+        (network, name.replace("tern0", "tern8").replace("tern1", "tern9"), link, at)
+        for network, name, link, at in tern
+    ]
     later = [row for row in later if row[3] >= 5 * DAY or row[1] in ("tern8", "tern9")]
     keep(events_of([*later, *[row for row in tern if row[3] >= 5 * DAY]], first=10**6))
     search(now=NOW + timedelta(hours=1))
@@ -225,7 +228,10 @@ def test_what_is_old_goes(people: Rows, settings: Any) -> None:
 def test_nothing_skewed_and_flooding_do_no_harm(people: Rows) -> None:
     assert search().campaigns == 0  # There is nothing at all.
     tern = group(np.random.default_rng(3), "tern", members=6)
-    skewed = [(network, name, link, at + 600) if network == "blue" else (network, name, link, at) for network, name, link, at in tern]
+    skewed = [
+        (network, name, link, at + 600) if network == "blue" else (network, name, link, at)
+        for network, name, link, at in tern
+    ]
     flood: Rows = [("red", "busy", f"https://busy.example/{at}", at * 20.0) for at in range(20_000)]
     every: Rows = [("red", f"all{at}", "https://song.example/1", 300_000.0) for at in range(6_000)]
     keep(events_of([*people, *skewed, *flood, *every]))
