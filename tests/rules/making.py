@@ -158,6 +158,36 @@ class _Hashes(msgspec.Struct):
     sha256: str
 
 
+_some_links = st.lists(st.sampled_from(("https://a.example/x", "iron.example", "https://b.example")), max_size=3).map(
+    tuple
+)
+streams = st.lists(
+    st.tuples(
+        st.deferred(lambda: all_facts),
+        st.sampled_from((0, 1, 59 * 60, 60 * 60, 61 * 60, -60 * 60, 24 * 3600, 86_399, -86_400, 7 * 86_400, 3 * 86_400)),
+        st.integers(0, 2),
+        _some_links,
+    ),
+    min_size=1, max_size=12,
+).map(lambda steps: list(_streamed(steps)))  # fmt: skip
+"""Facts of events that follow each other, some of them late."""
+
+
+def _streamed(steps):
+    at = NOW
+    for found, seconds, micros, links in steps:
+        at += timedelta(seconds=seconds, microseconds=micros)
+        changes = {"at": at}
+        if (account := getattr(found.event, "account", None)) is not None:
+            tokens = tuple(f"ip:{'a' * 16}{number}" for number in range(len(links)))
+            born = account.created_at and account.created_at + (at - NOW)
+            changes["account"] = msgspec.structs.replace(account, tokens=tokens, created_at=born, links=links)
+        if (wrote := getattr(found.event, "post", None)) is not None:
+            changes["post"] = msgspec.structs.replace(wrote, links=links)
+        event = msgspec.structs.replace(found.event, **changes)
+        yield Facts(event, found.findings, at, found.account_labels, found.media, found.ties)
+
+
 all_facts = st.builds(
     Facts,
     event=events,
@@ -240,6 +270,20 @@ _simple = st.one_of(
     st.sampled_from(("known(account.age)", "known(post)", "known(account.avatar)", "known(followed)", "known(ties)")),
     _quantified,
 )  # fmt: skip
+counters = st.one_of(
+    st.tuples(
+        st.sampled_from(("account.id", "post.links", "account.links", "post.mentions", "account.handle", "followed.id",
+                         'hashes("sha256")', 'tokens("ip")', "report.subject_id", "event.network", "post.text")),
+        st.sampled_from(("hour", "day", "week")),
+        st.sampled_from(("", ', where=event.type == "post.created"', ', where=event.type in ["account.deleted", "post.deleted"]',
+                         ', where=contains(post.text, "iron")', ", where=account.age < days(7)", ', where=matched(kind="pdq")',
+                         ", where=not known(account.bio)")),
+        st.sampled_from(("count(", "distinct(account.id, ", "distinct(account.handle, ", "distinct(post.mentions, ", "distinct(post.text, ")),
+    ).map(lambda t: f'{t[3]}per={t[0]}, over="{t[1]}"{t[2]})'),
+    st.just('count(per=account.id, over="hour")'),
+)  # fmt: skip
+"""Counters of the rule language."""
+counted = st.tuples(counters, _orders, st.integers(0, 4).map(str) | counters | _leaf_numbers).map(" ".join)
 conditions = st.recursive(
     _simple,
     lambda inner: st.one_of(
@@ -250,4 +294,14 @@ conditions = st.recursive(
     ),
     max_leaves=8,
 )
-"""Conditions of the rule language, in its own spelling."""
+"""Conditions of the rule language, in its own spelling, without counters."""
+counting_conditions = st.recursive(
+    st.one_of(counted, _simple, counted.map(lambda part: f"any(x == account.handle or {part} for x in account.links)")),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=2, max_size=3).map(lambda parts: f"({' and '.join(parts)})"),
+        st.lists(inner, min_size=2, max_size=3).map(lambda parts: f"({' or '.join(parts)})"),
+        inner.map(lambda part: f"(not {part})"),
+    ),
+    max_leaves=4,
+)
+"""Conditions that may ask counters."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import re2
 
 from redshank.core import Frames, MediaUploaded
+from redshank.rules.schema import PASSING
 from redshank.text import fold
 
 COMPARE = {
@@ -34,15 +35,19 @@ ARITHMETIC = {
 }
 
 
-def evaluate(text, facts, lists=None):
-    """The value of an expression: True, False or None for a truth value."""
-    return _Reference(facts, lists or {}).value(ast.parse(text, mode="eval").body, {})
+def evaluate(text, facts, lists=None, before=()):
+    """The value of an expression: True, False or None for a truth value. `before` are the facts of what came before."""
+    return _Reference(facts, lists or {}, before).value(ast.parse(text, mode="eval").body, {})
+
+
+SPANS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
 
 
 class _Reference:
-    def __init__(self, facts, lists):
+    def __init__(self, facts, lists, before=()):
         self.facts = facts
         self.lists = lists
+        self.before = before
 
     def value(self, tree, variables):
         value = lambda node: self.value(node, variables)  # noqa: E731
@@ -168,6 +173,8 @@ class _Reference:
             if name == "any":
                 return True if True in found else None if None in found else False
             return False if False in found else None if None in found else True
+        if name in ("count", "distinct"):
+            return self.counted(name, tree)
         arguments = [self.value(node, variables) for node in tree.args]
         keywords = {keyword.arg: self.value(keyword.value, variables) for keyword in tree.keywords}
         if name == "known":
@@ -192,6 +199,12 @@ class _Reference:
                 return any(f"{tag}-".lower().startswith(f"{wanted}-".lower()) for wanted in tags)
             case "len", [items]:
                 return len(items)
+            case "tokens", [purpose]:
+                account = getattr(self.facts.event, "account", None)
+                return account and [token for token in account.tokens if token.split(":")[0] == purpose]
+            case "hashes", [wanted]:
+                found = [self.attribute(item, wanted) for item in self.root("media")]
+                return [value for value in found if value is not None]
             case "list", [wanted]:
                 return self.lists.get(wanted)
             case "time", [text]:
@@ -199,6 +212,35 @@ class _Reference:
             case (("minutes" | "hours" | "days" | "weeks"), [number]):
                 return timedelta(**{name: number})
         raise AssertionError(name)
+
+    def counted(self, name, tree):
+        """Goes through all that came before, and itself, once for every key."""
+        parts = {keyword.arg: keyword.value for keyword in tree.keywords}
+        keys = self.texts(self.value(parts["per"], {}))
+        if keys is None:
+            return None
+        highest, event = 0, self.facts.event
+        span = SPANS[parts["over"].value]
+        for key in keys:
+            found = []
+            for facts in (*self.before, self.facts):
+                other = _Reference(facts, self.lists)
+                if facts.event.network != event.network or not event.at - span < facts.event.at <= event.at:
+                    continue
+                asks_type = "where" in parts and "event.type" in ast.unparse(parts["where"])
+                if not asks_type and type(facts.event).__struct_config__.tag in PASSING:
+                    continue
+                if "where" in parts and other.value(parts["where"], {}) is not True:
+                    continue
+                if key not in (other.texts(other.value(parts["per"], {})) or ()):
+                    continue
+                found += ["one"] if name == "count" else other.texts(other.value(tree.args[0], {})) or ()
+            highest = max(highest, len(found) if name == "count" else len(set(found)))
+        return highest
+
+    @staticmethod
+    def texts(value):
+        return [value] if isinstance(value, str) else value
 
     @staticmethod
     def stands(word, text):

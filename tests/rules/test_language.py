@@ -6,9 +6,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from redshank.rules.checker import Scope, asks_for_passing, check_expression
+from redshank.rules.counting import Ledger, Series, moment
 from redshank.rules.explain import Explainer
 from redshank.rules.schema import BY_CLASS, EVENT_TYPES, PASSING, ROOTS
-from tests.rules.making import LISTS, all_facts, conditions, facts, post, rules_of
+from tests.rules.making import (
+    LISTS,
+    all_facts,
+    conditions,
+    counting_conditions,
+    facts,
+    post,
+    rules_of,
+    streams,
+)
 from tests.rules.reference import evaluate
 
 slow = settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -63,8 +73,36 @@ def test_every_condition_is_worth_what_its_parts_are(when, known):
         assert Explainer(tree).value(tree, known, {}) is evaluate(when, known, LISTS)
 
 
+@settings(slow, max_examples=150)
+@given(st.lists(counting_conditions, min_size=1, max_size=3), streams)
+def test_counters_say_what_going_through_all_that_came_before_says(tmp_path, whens, stream):
+    rules = rules_of(tmp_path, *[when for when in whens if tree_of(when) is not None] or ["True"])
+    whens = [rule.when for rule in rules.rules]
+    ledger = Ledger()
+    for place, known in enumerate(stream):
+        asks = rules.asks(known)
+        for number in {
+            number for ask in asks for number in ask.series
+        } & ledger.series.keys():  # As if stored and read again.
+            series, counter = ledger.series[number], ledger.changed[number]
+            ledger.series[number] = Series(series.packed(counter.window), distinct=counter.distinct)
+        known.counts = ledger.count(asks, moment(known.event.at))
+        again = ledger.count(asks, moment(known.event.at), again=True)
+        assert again == known.counts
+        fired, errors = rules.evaluate(known)
+        assert not any("failed with" in line for line in errors), errors
+        tag = BY_CLASS[type(known.event)].tag
+        for number, when in enumerate(whens):
+            tree = rules.rules[number].tree
+            asked = tag not in PASSING or asks_for_passing(tree)
+            expected = evaluate(when, known, LISTS, stream[:place]) if asked else False
+            assert (f"r{number}" in {one.rule for one in fired}) == (expected is True), (when, known.event)
+            if tag in rules.rules[number].tags:
+                assert Explainer(tree).value(tree, known, {}) is expected, (when, known.event)
+
+
 @slow
-@given(conditions)
+@given(counting_conditions | conditions)
 def test_the_canonical_spelling_means_itself(when):
     tree = tree_of(when)
     if tree is not None:
@@ -74,7 +112,7 @@ def test_the_canonical_spelling_means_itself(when):
 
 
 @slow
-@given(conditions)
+@given(conditions | counting_conditions)
 def test_most_generated_conditions_are_good(when):
     """Keeps the tests above from passing for want of anything to test: what is refused is refused for its types."""
     wrong = []

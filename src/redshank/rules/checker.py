@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from redshank.rules.counting import counter_of
 from redshank.rules.diagnostics import nearest
 from redshank.rules.library import FUNCTIONS, PREPARATIONS, QUANTIFIERS, ArgumentError, Function, Parameter
 from redshank.rules.schema import (
@@ -36,6 +37,7 @@ from redshank.rules.tree import (
     Compare,
     Comparison,
     Constant,
+    Counting,
     Extra,
     Logic,
     Node,
@@ -46,6 +48,7 @@ from redshank.rules.tree import (
     Variable,
     measure,
     truth_constant,
+    walk,
 )
 
 MAX_LENGTH = 20_000
@@ -612,6 +615,8 @@ class _Checker:
             raise self.bad(tree.func, f"unknown function `{name}`", hint)
         if name == "list":
             return self.listed(tree, function)
+        if name in ("count", "distinct"):
+            return self.counter(tree, function)
         return self.library_call(tree, function)
 
     def library_call(self, tree: ast.Call, function: Function) -> Node:
@@ -763,6 +768,58 @@ class _Checker:
             self.warn(at, f'there is no list "{name}": what asks for it cannot be evaluated', hint)
         return Constant(type=TEXTS, key=f"list({_constant_key(name)})", value=values)
 
+    def counter(self, tree: ast.Call, function: Function) -> Node:
+        given = self._arguments(tree, function)
+        hint = f"It is called as {function.signature}, for example: {function.example}"
+        for wanted in ("per", "over"):
+            if wanted not in given:
+                raise self.bad(tree, f"`{function.name}` needs `{wanted}=`", hint)
+        ((over, _),) = self._constants(_parameter(function, "over"), given["over"][0])
+        names = [name for name in ("per", "value", "where") if name in given]
+        nodes = self.several(*(given[name][0] for name in names))
+        parts: dict[str, Node] = dict(zip(names, nodes, strict=True))
+        for name, node in parts.items():
+            at = given[name][0]
+            if node.type.kind == "record" and name != "where":
+                field = "hashes(…)" if node.type.record == "media" else f"{node.key}.id"
+                raise self.bad(
+                    at, f"expected a text or a list of texts, but this is {node.type.describe()}", f"Such as {field}."
+                )
+            if node.key == "media":
+                raise self.bad(
+                    at, "expected a text or a list of texts, but this is a list of media", 'Such as hashes("sha256").'
+                )
+            self._check_argument(_parameter(function, name), node, at)
+            if node.free:
+                raise self.bad(
+                    at,
+                    "a counter cannot depend on the item of a loop",
+                    "Give it the whole list: it tells the highest count.",
+                )
+            if any(isinstance(found, Counting) for found in walk(node)):
+                raise self.bad(at, "a counter within a counter", "Join two counters by `and` instead.")
+            if isinstance(node, Constant) and name != "where":
+                raise self.bad(at, f"`{name}` is the same for every event", "Such as account.id.")
+        per, value, where = parts["per"], parts.get("value"), parts.get("where")
+        if isinstance(where, Constant):
+            if where.value is False:
+                self.warn(given["where"][0], "this counts nothing")
+            where = where if where.value is False else None
+        keys = [value.key] if value else []
+        keys += [f"per={per.key}", f'over="{over}"']
+        keys += [f"where={where.key}"] if where else []
+        key = f"{function.name}({', '.join(keys)})"
+        return Counting(
+            type=function.returns,
+            key=key,
+            cost=function.cost,
+            counter=counter_of(key, over=over, distinct=function.name == "distinct"),
+            per=per,
+            value=value,
+            where=where,
+            **self.sizes(tree, *(node for node in (per, value, where) if node is not None)),
+        )
+
     def quantifier(self, tree: ast.Call, name: str) -> Node:
         example = QUANTIFIERS[name][2]
         if len(tree.args) != 1 or tree.keywords or not isinstance(tree.args[0], ast.GeneratorExp):
@@ -841,6 +898,10 @@ def asks_for_passing(node: Node) -> bool:
             return True
         stack.extend(found.children)
     return False
+
+
+def _parameter(function: Function, name: str) -> Parameter:
+    return next(found for found in function.parameters if found.name == name)
 
 
 def _decide(op: Comparison, left: Any, right: Any) -> bool:

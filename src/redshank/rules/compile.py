@@ -8,15 +8,15 @@ event, and only when one of them is reached; tests for missing values are left o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from redshank.core import Media
-from redshank.rules import library
-from redshank.rules.checker import reckon
+from redshank.rules import counting, library
+from redshank.rules.checker import asks_for_passing, reckon
 from redshank.rules.outcome import Outlook
-from redshank.rules.schema import MAX_SKEW_HOURS
+from redshank.rules.schema import MAX_SKEW_HOURS, PASSING
 from redshank.rules.tree import (
     Arithmetic,
     Attribute,
@@ -24,6 +24,7 @@ from redshank.rules.tree import (
     Choice,
     Compare,
     Constant,
+    Counting,
     Extra,
     Logic,
     Node,
@@ -72,6 +73,11 @@ def _hash(media: Mapping[str, Any], item: Media, name: str) -> str | None:
     return value.lower() if value is not None else None
 
 
+def _hashes(items: Iterable[Media], media: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """The hashes that are known of the items."""
+    return tuple(found for item in items if (found := _hash(media, item, name)) is not None)
+
+
 def _any(values: Iterable[bool | None]) -> bool | None:
     out: bool | None = False
     for value in values:
@@ -97,8 +103,10 @@ _RUNTIME: dict[str, Any] = {
     "_age": _age,
     "_all": _all,
     "_any": _any,
+    "_ask": counting.ask,
     "_field": library.field_of,
     "_hash": _hash,
+    "_hashes": _hashes,
     "_media": library.media_of,
     "_part": library.part_of,
     "_reckon": reckon,
@@ -144,6 +152,7 @@ class Emitter:
             "labels": "f.account_labels",
             "hashes": "f.media",
             "ties": "f.ties",
+            "counts": "f.counts",
             "extra": "e.extra",
         }
         out += [f"{root} = {sources.get(root, f'e.{root}')}" for root in self.roots if root != "event"]
@@ -187,6 +196,9 @@ class Emitter:
                 return self._attribute(node)
             case Call():
                 return self._call(node)
+            case Counting(counter=counter):
+                counts = self._root("counts")
+                return f"(None if {counts} is None else {counts}.get({counter.id}))"
             case Compare(op=op, left=left, right=right):
                 return self._strict((left, right), lambda a, b: f"{a} {op} {b}")
             case Arithmetic(op=op, left=left, right=right):
@@ -266,6 +278,9 @@ class Emitter:
             findings, event = (self.code(argument) for argument in arguments)
             nothing = "False" if name == "matched" else "0"
             return f"({self.constant(node.run)}({findings}, {event}) if {findings} else {nothing})"
+        if name == "hashes":
+            hashes = self._root("hashes")
+            return self._strict(arguments, lambda media: f"_hashes({media}, {hashes}, {node.constants['hash']!r})")
         run = "len" if name == "len" else self.constant(node.run)
         return self._strict(arguments, lambda *values: f"{run}({', '.join(values)})")
 
@@ -335,6 +350,32 @@ def compile_rules(tag: str, whens: list[Node], fire: Callable[..., None]) -> Jud
     lines = ["def judge(f, fired, errors):"] + [f" {line}" for line in [*emitter.prologue(), *body]]
     judge: Judge = _run(lines, f"<rules for {tag}>", emitter.constants, "judge")
     return judge
+
+
+Asker = Callable[["Facts"], list[counting.Ask]]
+
+
+def compile_asks(tag: str, counters: Sequence[tuple[Counting, bool]]) -> Asker:
+    """One function that gives what counters ask of events of the type `tag`.
+
+    Beside each stands whether a rule reads it on such events; where none does, only events that count are of interest.
+    """
+    emitter = Emitter(tag)
+    body: list[str] = []
+    for number, (found, read) in enumerate(counters):
+        counts = True in emitter.outlook.of(found.where) if found.where else True
+        counts = counts and (tag not in PASSING or (found.where is not None and asks_for_passing(found.where)))
+        if emitter.outlook.of(found.per) == frozenset((None,)) or not (counts or read):
+            continue
+        emitter.constants[f"q{number}"] = found.counter
+        hit = "False" if not counts else "True" if found.where is None else f"{emitter.code(found.where)} is True"
+        value = "None" if found.value is None else emitter.code(found.value)
+        body += [f"p = {emitter.code(found.per)}", f"h = p is not None and {hit}"]
+        wanted = "p is not None" if read else "h"
+        body += [f"if {wanted}:", f" out.append(_ask(q{number}, e.network, p, h, {value} if h else None))"]
+    lines = ["def asks(f):", *(f" {line}" for line in [*emitter.prologue(), "out = []", *body, "return out"])]
+    asks: Asker = _run(lines, f"<counters for {tag}>", emitter.constants, "asks")
+    return asks
 
 
 def compile_value(tag: str, node: Node, variables: tuple[str, ...] = ()) -> Callable[..., Any]:

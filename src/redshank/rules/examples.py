@@ -7,7 +7,7 @@ adopted in the same way: what the schema does not have moves into `extra`, where
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,9 @@ import yaml.nodes
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from redshank.core import Event, Finding, Match, Tie, Whole
+from redshank.rules.counting import MOST, alone
 from redshank.rules.explain import Explainer
-from redshank.rules.ruleset import Facts
+from redshank.rules.ruleset import Facts, Rule, RuleSet
 from redshank.rules.schema import BY_CLASS
 from redshank.rules.source import Source, span_of
 
@@ -36,12 +37,16 @@ _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
-    """One example, complete. `line` is where it stands in its file."""
+    """One example, complete. `line` is where it stands in its file.
+
+    `counts` is what all counters of the rule say, or what single ones do, by their numbers; others count this event alone.
+    """
 
     event: Event
     findings: tuple[Finding, ...]
     labels: frozenset[str]
     ties: tuple[Tie, ...] | None
+    counts: int | Mapping[int, int]
     line: int
 
 
@@ -70,6 +75,7 @@ def run_examples(rules: Sequence[LoadedRule]) -> tuple[int, list[Outcome]]:
         for wanted, examples in ((True, loaded.fires_on), (False, loaded.silent_on)):
             for example in examples:
                 facts = Facts(example.event, example.findings, example.event.at, example.labels, ties=example.ties)
+                facts.counts = _counts(rule, example, facts)
                 tag = BY_CLASS[type(example.event)].tag
                 asked = tag in rule.tags
                 outcome = explainer.value(rule.tree, facts, {}) if asked else False
@@ -86,12 +92,23 @@ def run_examples(rules: Sequence[LoadedRule]) -> tuple[int, list[Outcome]]:
     return right, wrong
 
 
-def read_examples(source: Source, node: Node, origins: Mapping[str, str]) -> tuple[Example, ...]:
+def _counts(rule: Rule, example: Example, facts: Facts) -> Mapping[int, int]:
+    counts = dict(alone(RuleSet([msgspec.structs.replace(rule, mode="live")]).asks(facts)))
+    if isinstance(example.counts, int):
+        return dict.fromkeys(counts, example.counts)
+    return counts | {number: count for number, count in example.counts.items() if number in counts}
+
+
+Named = Callable[[str], int | None]
+"""Gives the number of the counter that a name stands for; None where it stands for none."""
+
+
+def read_examples(source: Source, node: Node, origins: Mapping[str, str], named: Named) -> tuple[Example, ...]:
     """The examples of a YAML list; what is wrong with one is noted where it stands."""
     if not isinstance(node, SequenceNode):
         source.error_at(node, "expected a list of examples", "Such as `- post: {text: join us}`.")
         return ()
-    out = [_read(source, item, origins) for item in node.value]
+    out = [_read(source, item, origins, named) for item in node.value]
     return tuple(example for example in out if example is not None)
 
 
@@ -107,7 +124,7 @@ def adopt(raw: dict[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
     return raw
 
 
-def _read(source: Source, node: Node, origins: Mapping[str, str]) -> Example | None:
+def _read(source: Source, node: Node, origins: Mapping[str, str], named: Named) -> Example | None:
     if not isinstance(node, MappingNode):
         source.error_at(node, "expected an event", "Such as `post: {text: join us}`.")
         return None
@@ -117,6 +134,7 @@ def _read(source: Source, node: Node, origins: Mapping[str, str]) -> Example | N
     labels = raw.pop("labels", [])
     findings = raw.pop("findings", [])
     ties = raw.pop("ties", None)
+    counts = raw.pop("counts", {})
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         source.error_at(node, "expected `labels` to be a list of texts")
         return None
@@ -127,6 +145,7 @@ def _read(source: Source, node: Node, origins: Mapping[str, str]) -> Example | N
             findings=_findings(findings, event),
             labels=frozenset(labels),
             ties=None if ties is None else _ties(ties),
+            counts=_stated(counts, named),
             line=source.line_of(span_of(node)[0]),
         )
     except msgspec.ValidationError as error:
@@ -256,6 +275,24 @@ def _ties(raw: Any) -> tuple[Tie, ...]:
             reason = _said(found["reason"] if found else "")
             raise _WrongExampleError(f"not a tie: {reason}", f"ties[{number}]{name}") from None
     return tuple(out)
+
+
+def _stated(raw: Any, named: Named) -> int | Mapping[int, int]:
+    items = raw.items() if isinstance(raw, dict) else [("", raw)]
+    out: dict[int, int] = {}
+    for name, count in items:
+        path = f"counts.{name}".rstrip(".")
+        if type(count) is not int or not 0 <= count <= MOST:
+            hint = "Such as `counts: 21`, or `counts: {NAME: 21}`."
+            raise _WrongExampleError(f"expected a whole number from 0 to {MOST:,}", path, hint)
+        if not name:
+            return count
+        number = named(name)
+        if number is None:
+            hint = "Give the counter a name under `names:`, or write `counts: 21` for all."
+            raise _WrongExampleError(f"`{name}` is not the name of a counter", path, hint)
+        out[number] = count
+    return out
 
 
 def _plain(source: Source, node: Node) -> Any:

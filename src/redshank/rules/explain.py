@@ -21,6 +21,7 @@ from redshank.rules.tree import (
     Choice,
     Compare,
     Constant,
+    Counting,
     Extra,
     Logic,
     Node,
@@ -194,6 +195,8 @@ class _Telling:
                     self.tell_missing(base, variables)
                 elif not structurally_missing(node, self._tag):
                     self._lines[_shown(node)] = None
+            case Counting(per=per) if self.value(per, variables) is None:
+                self.tell_missing(per, variables)
             case Root() | Extra():
                 if not structurally_missing(node, self._tag):
                     self._lines[_shown(node)] = None

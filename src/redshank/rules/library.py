@@ -14,7 +14,8 @@ from typing import Any
 
 import re2
 
-from redshank.core import Event, Finding, Frames, Media, MediaUploaded, Span, Tie
+from redshank.core import Account, Event, Finding, Frames, Media, MediaUploaded, Span, Tie
+from redshank.rules.counting import MOST, WINDOWS
 from redshank.rules.schema import (
     DURATION,
     FINDING_KINDS,
@@ -248,6 +249,20 @@ def _len(_constants: dict[str, Any]) -> Callable[[Collection[Any]], int]:
     return len
 
 
+def _tokens(constants: dict[str, Any]) -> Callable[[Account], tuple[str, ...]]:
+    head = f"{constants['purpose']}:"
+    return lambda account: tuple(token for token in account.tokens if token.startswith(head))
+
+
+def _hashes(_constants: dict[str, Any]) -> Callable[..., Any]:
+    return tuple  # What was reckoned here goes before what the platform sent: the compiler sees to that.
+
+
+def _domains(constants: dict[str, Any]) -> Callable[[Iterable[str]], tuple[str, ...]]:
+    one = _domain(constants)
+    return lambda links: tuple(dict.fromkeys(host for link in links if (host := one(link)) is not None))
+
+
 # --- findings -----------------------------------------------------------------------------------------------------
 
 
@@ -386,6 +401,12 @@ def _known(_constants: dict[str, Any]) -> Callable[[Any], bool]:
     return lambda value: value is not None
 
 
+_COUNT = Type("number", low=0, high=MOST)
+_PER = Parameter(name="per", types=(TEXT, TEXTS), keyword=True)
+_OVER = Parameter(name="over", types=(TEXT,), constant=True, keyword=True, choices=tuple(WINDOWS))
+_WHERE = Parameter(name="where", types=(TRUTH,), keyword=True, required=False)
+
+
 def _duration_function(name: str, unit: str, days: float, example: str) -> Function:
     return Function(
         name=name,
@@ -511,6 +532,59 @@ _ALL = (
         example="len(post.mentions) >= 5",
         cost=60,
         make=_len,
+    ),
+    Function(
+        name="tokens",
+        group="lists",
+        parameters=(Parameter(name="purpose", types=(TEXT,), constant=True),),
+        returns=TEXTS,
+        sentence="The account's keyed tokens of that purpose, as the platform names it.",
+        example='count(per=tokens("address"), over="day", where=event.type == "account.created") > 5',
+        cost=500,
+        make=_tokens,
+        implicit=("account",),
+    ),
+    Function(
+        name="hashes",
+        group="lists",
+        parameters=(Parameter(name="hash", types=(TEXT,), constant=True, choices=("sha256", "md5", "pdq")),),
+        returns=TEXTS,
+        sentence="The hashes of that kind that are known of the event's pictures and videos.",
+        example='distinct(account.id, per=hashes("sha256"), over="day") > 10',
+        cost=1000,
+        make=_hashes,
+        implicit=("media",),
+    ),
+    Function(
+        name="domains",
+        group="lists",
+        parameters=(Parameter(name="links", types=(TEXTS,)),),
+        returns=TEXTS,
+        sentence="The hosts of links, as `domain` gives them, each once.",
+        example='distinct(account.id, per=domains(post.links), over="day") > 10',
+        cost=9000,
+        make=_domains,
+    ),
+    Function(
+        name="count",
+        group="counters",
+        parameters=(_PER, _OVER, _WHERE),
+        returns=_COUNT,
+        sentence=f"How many events with the same key there were within the last hour, day or week, this one among them: "
+        f"those on which `where` holds. Up to {MOST:,}; from there on it stays there.",
+        example='count(per=account.id, over="hour", where=event.type == "post.created") > 20',
+        cost=35,
+        make=_known,
+    ),
+    Function(
+        name="distinct",
+        group="counters",
+        parameters=(Parameter(name="value", types=(TEXT, TEXTS)), _PER, _OVER, _WHERE),
+        returns=_COUNT,
+        sentence="How many different values those events had; counted as for `count`.",
+        example='distinct(account.id, per=post.links, over="day") >= 10',
+        cost=35,
+        make=_known,
     ),
     Function(
         name="known",

@@ -28,8 +28,8 @@ from redshank.rules.outcome import always, applies_to
 from redshank.rules.ruleset import Mode, Rule, RuleSet
 from redshank.rules.schema import EXTRA_TYPES, PASSING, RECORDS, ROOTS, Type
 from redshank.rules.source import Diagnostics, Source, compose, offsets_of, read_source, span_of
+from redshank.rules.tree import Counting, walk
 from redshank.rules.tree import Node as Tree
-from redshank.rules.tree import walk
 
 DEFAULT_RULES = Path(__file__).parent / "default"
 """The rules that come with Redshank."""
@@ -366,6 +366,10 @@ class _Loader:
             self._open.pop()
         return self._trees[name]
 
+    def _counter(self, name: str) -> int | None:
+        tree = self._name(name)
+        return tree.counter.id if isinstance(tree, Counting) else None
+
     def _expression(self, source: Source, node: Node, *, any_type: bool = False) -> Tree | None:
         if not isinstance(node, ScalarNode):
             source.error_at(node, "expected an expression")
@@ -427,7 +431,7 @@ class _Loader:
         effects = read_effects(source, values["effects"]) if "effects" in values else ()
         unsure = read_effects(source, values["unsure"], harmless=True) if "unsure" in values else ()
         examples = {
-            key: read_examples(source, values[key], self._origins) if key in values else ()
+            key: read_examples(source, values[key], self._origins, self._counter) if key in values else ()
             for key in ("fires_on", "silent_on")
         }
         if tree is None:

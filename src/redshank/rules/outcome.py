@@ -18,6 +18,7 @@ from redshank.rules.tree import (
     Choice,
     Compare,
     Constant,
+    Counting,
     Extra,
     Logic,
     Node,
@@ -73,6 +74,8 @@ class Outlook:
                 return self._truths(node, self._attribute(node))
             case Call():
                 return self._call(node)
+            case Counting(per=per):
+                return _MISSING if self.of(per) == _MISSING else _MAYBE
             case Compare():
                 return self._compare(node)
             case Arithmetic():
@@ -156,7 +159,12 @@ class Outlook:
             return False
         if op in ("<=", "==") and limit < low:
             return False
-        return None
+        high = left.type.high
+        if high is None or limit < high:
+            return None
+        if op == "<=" or (op in ("<", "!=") and limit > high):
+            return True
+        return False if op == ">" or (op in (">=", "==") and limit > high) else None
 
     def _logic(self, node: Logic) -> Outcomes:
         outcomes = [self.of(operand) for operand in node.operands]

@@ -14,13 +14,14 @@ from typing import Any, Literal
 import msgspec
 
 from redshank.core import AddLabel, Effect, Event, Finding, Fired, ReportReceived, RequestAction, Tie
-from redshank.rules.compile import Judge, compile_rules
+from redshank.rules.compile import Asker, Judge, compile_asks, compile_rules
+from redshank.rules.counting import Ask
 from redshank.rules.diagnostics import Diagnostic
 from redshank.rules.effects import fits
 from redshank.rules.explain import Explainer
 from redshank.rules.library import Filter
 from redshank.rules.schema import BY_CLASS, Type
-from redshank.rules.tree import Call, Node, walk
+from redshank.rules.tree import Call, Counting, Node, walk
 
 Mode = Literal["off", "shadow", "live"]
 _MISSING = re.compile(r"[A-Za-z0-9_-]+: (?!failed with ).* (is|are) missing", re.DOTALL)
@@ -31,10 +32,10 @@ class Facts:
 
     `now` is the time of judging, `account_labels` are our labels on the event's account, `media` holds what hashing gave,
     by media id: anything with `sha256`, `md5` and, for pictures, `pdq`, each hex or bytes. `ties` are those of the event's
-    account, None where they were not sought.
+    account, None where they were not sought; `counts` what counters say, by their numbers, None where nobody knows.
     """
 
-    __slots__ = ("account_labels", "event", "findings", "media", "now", "ties")
+    __slots__ = ("account_labels", "counts", "event", "findings", "media", "now", "ties")
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Facts:
         account_labels: frozenset[str] = frozenset(),
         media: Mapping[str, Any] = {},
         ties: tuple[Tie, ...] | None = None,
+        counts: Mapping[int, int] | None = None,
     ) -> None:
         self.event = event
         self.findings = findings
@@ -51,6 +53,7 @@ class Facts:
         self.account_labels = account_labels
         self.media = media
         self.ties = ties
+        self.counts = counts
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -82,7 +85,7 @@ class RuleSet:
     """Rules that are checked and ready. It does not change; a new version is a new set.
 
     `fields` are the declared fields by path, `origins` where events of other shapes have them, `warnings` what looked
-    wrong at the check.
+    wrong at the check, `counters` all that its rules count, by their spelling.
     """
 
     def __init__(
@@ -98,6 +101,14 @@ class RuleSet:
         self.origins = dict(origins)
         self.warnings = tuple(warnings)
         self._judges: dict[type, Judge] = {}
+        self._askers: dict[type, Asker] = {}
+        self.counters: dict[str, Counting] = {}
+        self._readers: dict[str, set[str]] = {}
+        for rule in self.rules:
+            for node in walk(rule.tree) if rule.mode != "off" else ():
+                if isinstance(node, Counting):
+                    self.counters[node.key] = node
+                    self._readers.setdefault(node.key, set()).update(rule.tags)
 
     def __len__(self) -> int:
         return len(self.rules)
@@ -114,6 +125,17 @@ class RuleSet:
             judge = self._compile(type(facts.event))
         judge(facts, fired, errors)
         return tuple(fired), tuple(errors)
+
+    def asks(self, facts: Facts) -> Sequence[Ask]:
+        """What the rules' counters ask of one event; what they say goes into `facts.counts` before it is judged."""
+        if not self.counters:
+            return ()
+        asker = self._askers.get(type(facts.event))
+        if asker is None:
+            tag = BY_CLASS[type(facts.event)].tag
+            asker = compile_asks(tag, [(found, tag in self._readers[key]) for key, found in self.counters.items()])
+            self._askers[type(facts.event)] = asker
+        return asker(facts)
 
     def compile(self) -> None:
         """Compile for every type of event that the rules look at. Raises whatever goes wrong; `evaluate` does it when asked."""

@@ -20,13 +20,14 @@ EventClass = type[msgspec.Struct]
 class Type(msgspec.Struct, frozen=True):
     """What kind of value an expression gives.
 
-    `kind` is text, number, truth, time, duration, list or record; `choices` are the only texts there can be; `low` is
-    the least number there can be; `item` is a list's; `record` names a record's fields.
+    `kind` is text, number, truth, time, duration, list or record; `choices` are the only texts there can be; `low` and
+    `high` are the least and the greatest number there can be; `item` is a list's; `record` names a record's fields.
     """
 
     kind: Literal["text", "number", "truth", "time", "duration", "list", "record"]
     choices: tuple[str, ...] = ()
     low: float | None = None
+    high: float | None = None
     item: Type | None = None
     record: str = ""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from redshank.rules.schema import TRUTH, Type
 
 if TYPE_CHECKING:
+    from redshank.rules.counting import Counter
     from redshank.rules.library import Function
 
 Comparison = Literal["==", "!=", "<", "<=", ">", ">=", "in", "not in"]
@@ -171,6 +172,22 @@ class Quantifier(Node):
         return (self.items, self.body)
 
 
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Counting(Node):
+    """What a counter says of the event's key. Counters are asked before the rules are, so it has no children; `parts` has
+    what the counter itself looks at."""
+
+    counter: Counter
+    per: Node
+    value: Node | None
+    where: Node | None
+
+    @property
+    def parts(self) -> tuple[Node, ...]:
+        """Its key, its value and its condition, where it has them."""
+        return tuple(part for part in (self.per, self.value, self.where) if part is not None)
+
+
 def measure(*children: Node) -> dict[str, Any]:
     """The sums over `children` that a node above them is made with."""
     return {
@@ -185,10 +202,12 @@ def truth_constant(*, value: bool) -> Constant:
     return Constant(type=TRUTH, key=str(value), value=value)
 
 
-def walk(node: Node) -> Iterator[Node]:
-    """`node` and all below it."""
+def walk(node: Node, *, counters: bool = False) -> Iterator[Node]:
+    """`node` and all below it; with `counters`, also what its counters look at."""
     stack = [node]
     while stack:
         found = stack.pop()
         yield found
         stack.extend(found.children)
+        if counters and isinstance(found, Counting):
+            stack.extend(found.parts)

@@ -12,19 +12,27 @@ from typing import Any
 import msgspec
 
 from redshank.core import AddLabel, Effect, Event, EventError, Fired, OpenCase, Preserve
+from redshank.rules.counting import Ledger, moment
 from redshank.rules.effects import collect, harshness
 from redshank.rules.examples import adopt
 from redshank.rules.ruleset import Facts, RuleSet
 
 _NO_LABELS: frozenset[str] = frozenset()
+_SWEEP = 100_000
+"""Events after which counters let go of what is over."""
 
 
 class Trial:
-    """A rule set, and the labels of accounts. `labels` has, for each label, the ids of the accounts that bear it."""
+    """A rule set, and the labels of accounts. `labels` has, for each label, the ids of the accounts that bear it.
+
+    Counters begin at nothing, and count the events that are judged, in their order.
+    """
 
     def __init__(self, rules: RuleSet, labels: Mapping[str, Collection[str]] = {}) -> None:
         self._rules = rules
         self._origins = rules.origins
+        self._ledger = Ledger()
+        self._counted = 0
         self._decode = msgspec.json.Decoder(dict[str, Any]).decode
         by_id: dict[str, set[str]] = {}
         for label, ids in labels.items():
@@ -51,7 +59,17 @@ class Trial:
         """What fires on `event`, judged at its own time, and which rules could not be evaluated."""
         account = getattr(event, "account", None)
         labels = self._labels.get(account.id, _NO_LABELS) if account is not None else _NO_LABELS
-        return self._rules.evaluate(Facts(event, (), event.at, labels))
+        facts = Facts(event, (), event.at, labels)
+        if self._rules.counters:
+            facts.counts = self._count(facts)
+        return self._rules.evaluate(facts)
+
+    def _count(self, facts: Facts) -> Mapping[int, int]:
+        at = moment(facts.event.at)
+        self._counted += 1
+        if self._counted % _SWEEP == 0:
+            self._ledger.sweep(at)
+        return self._ledger.count(self._rules.asks(facts), at)
 
 
 def effect_names(fired: Iterable[Fired]) -> list[str]:
