@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from redshank.core import short_id
-from redshank.web import showing
+from redshank.web import charts, showing
 from redshank.web.icons import ICONS, LOGO
 from redshank.web.reading import actor_words
 from redshank.web.words import SOURCES, STATES, VERBS, word
@@ -239,23 +239,16 @@ def timeline(seconds: float, ranges: Sequence[tuple[float, float]]) -> SafeStrin
 
 
 @register.simple_tag
-def columns(days: Sequence[tuple[Any, int]]) -> SafeString:
-    """Numbers a day as columns that begin at zero; the template says them as a list, too."""
-    most = max((count for _day, count in days), default=0) or 1
-    bars = format_html_join(
-        "",
-        '<rect class="fill" x="{}" y="{}" width="8" height="{}"><title>{}: {}</title></rect>',
-        (
-            (at * 10 + 1, round(60 - 60 * count / most, 1), round(60 * count / most, 1), day, count)
-            for at, (day, count) in enumerate(days)
-            if count
-        ),
-    )
-    return format_html(
-        '<svg class="columns" viewBox="0 0 {0} 61" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
-        '<rect class="track" y="60" width="{0}" height="1"/>{1}</svg>',
-        10 * len(days), bars,
-    )  # fmt: skip
+def bars(points: Sequence[tuple[Any, int]], name: str, title: str, unit: str, label: str = "") -> SafeString:
+    """Counts as bars from zero, with a table of them; see `charts.bars`. Days may stand as dates."""
+    said = [(point.isoformat() if isinstance(point, date) else str(point), count) for point, count in points]
+    return charts.bars(said, name=name, title=title, unit=unit, label=label)
+
+
+@register.simple_tag
+def sparkline(values: Sequence[float], title: str) -> SafeString:
+    """A small line over zero; `title` says in words what it shows."""
+    return charts.sparkline(values, title=title)
 
 
 @register.filter
