@@ -29,7 +29,7 @@ from bench.rules import MAKER, RULES, _load, _make
 from redshank.archive.past import Past, PastEvent
 from redshank.core import Event, Verdict, encode_event
 from redshank.rules import Facts, Trial, load_rules
-from redshank.rules.backtest import backtest
+from redshank.rules.backtest import Ruled, backtest
 
 WHOLE = 10_000_000
 QUICK = 400_000
@@ -62,7 +62,7 @@ def main() -> None:
             f"{number:,} events in {len(files):,} files, {size / number:.0f} bytes each, made in {time.perf_counter() - began:.0f} s"
         )
         processor = _processor()
-        seconds, tried = _timed(lambda: backtest(past, RULES, lists))
+        seconds, tried = _timed(lambda: backtest(past, Ruled(path=RULES, lists=lists)))
         processor = _processor() - processor
         assert tried.events == number
         fired = sum(rule.events for rule in tried.rules)

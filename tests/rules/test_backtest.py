@@ -13,8 +13,9 @@ from redshank.archive import past_writer, services
 from redshank.archive.past import Past, PastEvent
 from redshank.cli import main
 from redshank.core import Account, Finding, Fired, Match, Post, PostCreated, Verdict, Whole, encode_event
-from redshank.rules import load_rules
-from redshank.rules.backtest import SAMPLES, backtest
+from redshank.rules import Written, load_rules
+from redshank.rules.backtest import SAMPLES, Ruled, backtest
+from redshank.rules.precision import Precision
 from tests.rules.making import facts
 
 START = datetime(2026, 7, 1, 23, tzinfo=UTC)
@@ -67,7 +68,7 @@ def event(number: int) -> PastEvent:
 @pytest.fixture
 def rules(tmp_path):
     (tmp_path / "rules.yaml").write_text(RULES)
-    return tmp_path / "rules.yaml"
+    return Ruled(path=tmp_path / "rules.yaml")
 
 
 def past_of(folder, events, size):
@@ -96,9 +97,11 @@ def test_it_counts_as_one_by_one(tmp_path, rules):
     assert (watched.events, watched.lacks) == (0, ("our labels on accounts, taken as none",))
     for rule in (march, known):
         assert len({sample.event for sample in rule.samples}) == min(SAMPLES, rule.events)
+    assert march.samples[0].subject == f"post/p{int(march.samples[0].event.removeprefix('marsh/e')) // 4}"
+    assert march.subjects == 15
     assert march.samples[0].because == ("post.text = to the «march»",)
     # What the backtest says is what the rules say.
-    compiled = load_rules(rules)
+    compiled = load_rules(rules.path)
     decoded = [msgspec.json.decode(one.body, type=PostCreated) for one in events]
     said = [fired.rule for one in decoded for fired in compiled.evaluate(facts(one))[0] if fired.rule == "march"]
     assert march.events == len(said)
@@ -117,6 +120,47 @@ def test_a_stretch_of_time(tmp_path, rules):
     assert backtest(past, rules, network="elsewhere").events == 0
 
 
+def test_precision_is_reckoned_from_what_people_decided(tmp_path, rules):
+    past = past_of(tmp_path / "past", [event(number) for number in range(60)], 7)
+    decided = {f"marsh/post/p{number}": number < 8 for number in range(10)} | {
+        "elsewhere/post/p11": True,
+        "marsh/account/a1": True,
+    }
+    tried = backtest(
+        past, msgspec.structs.replace(rules, only=frozenset(("march", "asleep"))), decided=decided, processes=2
+    )
+    march, asleep = tried.rules
+    assert (march.precision.agreed, march.precision.cleared, march.precision.share) == (8, 2, 0.8)
+    assert (asleep.mode, asleep.events, asleep.precision) == ("shadow", 60, march.precision)
+
+
+@pytest.mark.parametrize(
+    ("agreed", "cleared", "low", "high"),
+    [(8, 2, 0.4902, 0.9433), (0, 0, 0, 1), (10, 0, 0.7225, 1), (0, 10, 0, 0.2775), (81, 182, 0.2553, 0.3662)],
+)
+def test_the_interval_is_wilsons(agreed, cleared, low, high):
+    """The last is the worked example of Newcombe, Two-sided confidence intervals for the single proportion (1998)."""
+    assert Precision(agreed, cleared).interval == pytest.approx((low, high), abs=5e-5)
+
+
+def test_a_text_that_stands_in_no_file_and_what_hears_of_the_way(tmp_path, rules):
+    past = past_of(tmp_path / "past", [event(number) for number in range(60)], 7)
+    text = 'rules:\n  - id: mornings\n    when: contains(post.text, "morning")\n    effects: [preserve]\n'
+    ruled = msgspec.structs.replace(rules, written=(Written(text=text, mode="shadow"),), only=frozenset(("mornings",)))
+    heard = []
+    (mornings,) = backtest(past, ruled, processes=1, apart=True, told=lambda *done: heard.append(done)).rules
+    assert (mornings.rule, mornings.events, mornings.alone) == ("mornings", 30, 30)
+    assert heard[0] == (0, 11)
+    assert heard[-1] == (11, 11)
+
+    def stop(done, _whole):
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        backtest(past, ruled, processes=1, apart=True, told=stop)
+
+
 def test_an_event_of_another_schema_is_counted_and_stops_nothing(tmp_path, rules):
     odd = msgspec.structs.replace(event(1), id="odd", body='{"type": "post.created", "schema": 99}')
     tried = backtest(past_of(tmp_path / "past", [odd, event(3)], 2), rules, processes=1)
@@ -126,17 +170,18 @@ def test_an_event_of_another_schema_is_counted_and_stops_nothing(tmp_path, rules
 @pytest.mark.django_db
 def test_the_command_shows_it(tmp_path, rules, settings):
     settings.DATA_DIR = tmp_path
-    made = CliRunner().invoke(main, ["rules", "backtest", str(rules)])
+    made = CliRunner().invoke(main, ["rules", "backtest", str(rules.path)])
     assert made.exit_code == 1
     assert "the past has no events then" in made.output
     events = [msgspec.json.decode(event(number).body, type=PostCreated) for number in range(10)]
     services.claim([services.NewEvent(event=one) for one in events], now=START)
     past_writer.write_due(now=START, all_of_it=True)
-    made = CliRunner().invoke(main, ["rules", "backtest", str(rules), "--out", str(tmp_path / "out.json"), "--samples", "1"])  # fmt: skip
+    made = CliRunner().invoke(main, ["rules", "backtest", str(rules.path), "--out", str(tmp_path / "out.json"), "--samples", "1"])  # fmt: skip
     assert made.exit_code == 0, made.output
     assert "10 events of 2026-07-01 to 2026-07-02." in made.output
     assert "march (live)\n  5 events, 2.5 a day; 3 accounts; 3 cases, 1.5 a day" in made.output
     assert "could not be evaluated on 2 events" in made.output
+    assert "people have decided on none of what it found" in made.output
     assert len(json.loads((tmp_path / "out.json").read_bytes())["rules"]) == 4
     counted = CliRunner().invoke(main, ["archive", "search", "--by", "account"])
     assert counted.output.splitlines()[0].split() == ["4", "marsh/a0"]

@@ -41,6 +41,7 @@ __all__ = [
     "comment",
     "counts",
     "decide",
+    "decided",
     "earlier_cases",
     "escalate",
     "gather",
@@ -712,6 +713,25 @@ def history(case: Case, *, limit: int = 500) -> list[Moment]:
         for entry in reversed(entries)
     ]
     return sorted(moments, key=lambda moment: moment.at)
+
+
+def decided(subjects: Collection[Key] | None = None) -> dict[Key, bool]:
+    """What people decided on subjects, by (network, kind, id): True where they acted, False where they saw no violation.
+
+    The last decision that stands counts; an escalation is none. Of all subjects, or of those that are given.
+    """
+    standing = Decision.objects.filter(outcome__in=("act", "no_violation"), undone_by=None).order_by("pk")
+    rows = standing.values_list("case__network", "case__subject_kind", "case__subject_id", "outcome")
+    if subjects is None:
+        found: Iterable[tuple[str, str, str, str]] = rows.iterator(chunk_size=_CHUNK)
+        return {(network, kind, id_): outcome == "act" for network, kind, id_, outcome in found}
+    wanted = set(subjects)
+    out: dict[Key, bool] = {}
+    for chunk in _chunks(sorted({id_ for _network, _kind, id_ in wanted})):
+        for network, kind, id_, outcome in rows.filter(case__subject_id__in=chunk):
+            if (network, kind, id_) in wanted:
+                out[network, kind, id_] = outcome == "act"
+    return out
 
 
 def earlier_cases(case: Case, *, limit: int = 20) -> list[Case]:

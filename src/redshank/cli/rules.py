@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from redshank.cli._django import with_store
 from redshank.core import EventError, Problem
+
+if TYPE_CHECKING:
+    from redshank.rules.precision import Precision
 
 _DAY = click.DateTime(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
 _PATH = click.Path(exists=True, path_type=Path)
@@ -138,19 +141,22 @@ def backtest(
     """Judge the past by RULES, whatever their mode but off, and do nothing about it.
 
     Says for each rule on how many events it would have fired, a day, of how many accounts, for how many cases; with
-    which rules in force it overlaps; and shows events to look at.
+    which rules in force it overlaps; on how many of what it found people acted who decided on it; and shows events to
+    look at.
     """
     from datetime import UTC
 
     import msgspec
 
     from redshank.archive.past_writer import past
+    from redshank.cases.services import decided
+    from redshank.rules.backtest import Ruled
     from redshank.rules.backtest import backtest as try_all
 
     tried = try_all(
         past(),
-        path,
-        _named(lists),
+        Ruled(path=path, lists=_named(lists)),
+        decided={"/".join(subject): acted for subject, acted in decided().items()},
         since=since and since.replace(tzinfo=UTC),
         until=until and until.replace(tzinfo=UTC),
         network=network,
@@ -174,6 +180,7 @@ def backtest(
             click.echo(
                 f"  no other rule in force fired on {rule.alone:,} of them{'; beside ' + beside if beside else ''}"
             )
+            click.echo(f"  {_agreement(rule.precision)}")
         if rule.unsure:
             click.echo(f"  could not be evaluated on {_count(rule.unsure, 'event')}")
         for lack in rule.lacks:
@@ -188,6 +195,16 @@ def library() -> None:
     from redshank.rules import manual
 
     click.echo(manual(), nl=False)
+
+
+def _agreement(precision: Precision) -> str:
+    if not precision.decided:
+        return "people have decided on none of what it found"
+    low, high = precision.interval
+    return (
+        f"people decided on {precision.decided:,} of what it found and acted on {precision.agreed:,}: "
+        f"precision {precision.share:.0%}, {low:.0%} to {high:.0%} at 95 % (Wilson)"
+    )
 
 
 def _path(path: Path | None) -> Path:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import heapq
 import os
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,9 @@ import pyarrow.compute as pc
 
 from redshank.archive.past import Past
 from redshank.core import Event, Finding, Fired, OpenCase, event_key, subject_of
-from redshank.rules.loader import load_rules
+from redshank.rules.diagnostics import RuleErrors
+from redshank.rules.loader import Folder, Written
+from redshank.rules.precision import Precision
 from redshank.rules.ruleset import Facts, Rule, RuleSet
 from redshank.rules.tree import Attribute, walk
 
@@ -59,11 +62,42 @@ class Day(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True, order=True):
-    """One event on which a rule fired, `network/id`, and the values that made it fire."""
+    """One event on which a rule fired, `network/id`, and the values that made it fire.
+
+    `account` is the id of who did it, `subject` what it is about, as `kind/id`; both may be empty.
+    """
 
     event: str
     at: datetime
     because: tuple[str, ...]
+    account: str = ""
+    subject: str = ""
+
+
+class Ruled(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rules: those of a file or folder, and such as stand in no file; where `only` has ids, none but those.
+
+    What `only` names is tried even if it is off.
+    """
+
+    path: Path
+    lists: dict[str, frozenset[str]] = {}
+    written: tuple[Written, ...] = ()
+    only: frozenset[str] | None = None
+
+    def load(self) -> RuleSet:
+        """The rules. Raises `RuleErrors`."""
+        folder = Folder(self.path, self.lists)
+        others = [folder.beside(one) for one in self.written]
+        wrong = [found for other in others if other.rules is None for found in other.diagnostics]
+        if wrong:
+            raise RuleErrors(wrong)
+        whole = folder.merged(others)
+        if self.only is None:
+            return whole
+        some = [rule for rule in whole.rules if rule.id in self.only]
+        tried = [msgspec.structs.replace(rule, mode="shadow") if rule.mode == "off" else rule for rule in some]
+        return RuleSet(tried, fields=whole.fields, origins=whole.origins)
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +105,8 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 
     `beside` has, by id, the other rules that fired live on the same events then; `alone` are events on which none did.
     `then` are the events on which a rule of this id fired live then, too. `unsure` are those on which it could not be
-    evaluated. `lacks` says what the past does not hold of what the rule asks for.
+    evaluated. `lacks` says what the past does not hold of what the rule asks for. `subjects` are the different things
+    that the events are about, and `precision` is reckoned from those of them that people decided on.
     """
 
     rule: str
@@ -87,6 +122,8 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     days: tuple[Day, ...]
     samples: tuple[Sample, ...]
     lacks: tuple[str, ...]
+    subjects: int = 0
+    precision: Precision = Precision()
 
 
 class Backtest(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +143,7 @@ class _Tally:
         self.events: Counter[int] = Counter()
         self.accounts: dict[int, set[int]] = {}
         self.cases: dict[int, set[int]] = {}
+        self.subjects: set[int] = set()
         self.unsure = self.alone = self.then = 0
         self.beside: Counter[str] = Counter()
         self.samples: list[tuple[int, Sample]] = []  # a heap, the highest hash first
@@ -115,6 +153,7 @@ class _OfRule(NamedTuple):
     events: Counter[int]
     accounts: dict[int, Hashes]
     cases: dict[int, Hashes]
+    subjects: Hashes
     numbers: tuple[int, int, int]
     beside: Counter[str]
     samples: list[tuple[int, Sample]]
@@ -132,38 +171,74 @@ class _Part(NamedTuple):
 
 def backtest(
     past: Past,
-    path: Path,
-    lists: Mapping[str, frozenset[str]] | None = None,
+    ruled: Ruled,
     *,
     since: datetime | None = None,
     until: datetime | None = None,
     network: str | None = None,
+    decided: Mapping[str, bool] = {},
     processes: int | None = None,
+    apart: bool = False,
+    told: Callable[[int, int], None] | None = None,
 ) -> Backtest:
-    """Judge the events of `past` that happened from `since` on and before `until` by the rules of `path`.
+    """Judge the events of `past` that happened from `since` on and before `until`; raises the errors of the rules.
 
-    `path` and `lists` are as for `load_rules`, whose errors it raises. Rules that are off are left out. `processes` is
-    all processors where it is None.
+    Rules that are off are left out. `decided` has what people decided, by subject (`network/kind/id`): True where they
+    acted on it. `processes` is all processors where it is None; `apart` leaves this process free, and the others give
+    way to all other work on the machine. `told` hears of files done and in all, about once a second; what it raises ends
+    the backtest.
     """
-    rules = load_rules(path, lists or {})
+    rules = ruled.load()
     files = past.files(network=network, since=since)
     bounds = (_micros(since), _micros(until))
     number = min(processes or os.cpu_count() or 1, len(files))
-    if number <= 1:
-        return _outcome(rules, (_judge(rules, past, file, bounds) for file in files))
-    with ProcessPoolExecutor(
-        number, get_context("spawn"), initializer=_begin, initargs=(past.root, path, dict(lists or {}), bounds)
-    ) as pool:
-        parts = pool.map(_judge_here, files, chunksize=max(1, min(8, len(files) // (4 * number))))
-        return _outcome(rules, parts)
+    say = told or (lambda _done, _whole: None)
+    say(0, len(files))
+    if number <= 1 and not apart:
+        return _outcome(rules, (_judge(rules, past, file, bounds) for file in files), decided)
+    return _outcome(rules, _side_by_side(past, ruled, files, bounds, max(1, number), apart, say), decided)
 
 
-_here: tuple[RuleSet, Past, tuple[int | None, int | None]] | None = None
+def _side_by_side(
+    past: Past,
+    ruled: Ruled,
+    files: Sequence[Path],
+    bounds: _Bounds,
+    number: int,
+    apart: bool,
+    say: Callable[[int, int], None],
+) -> Iterator[_Part]:
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(number, context, initializer=_begin, initargs=(past.root, ruled, bounds, apart))
+    try:
+        left = {pool.submit(_judge_here, file) for file in files}
+        while left:
+            done, left = wait(left, timeout=1, return_when=FIRST_COMPLETED)
+            for one in done:
+                yield one.result()
+            say(len(files) - len(left), len(files))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _begin(root: Path, path: Path, lists: Mapping[str, frozenset[str]], bounds: tuple[int | None, int | None]) -> None:
+_Bounds = tuple[int | None, int | None]
+_here: tuple[RuleSet, Past, _Bounds] | None = None
+
+
+def _begin(root: Path, ruled: Ruled, bounds: _Bounds, apart: bool) -> None:
     global _here  # noqa: PLW0603 - what a process of the pool works with
-    _here = (load_rules(path, lists), Past(root), bounds)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if apart:
+        os.nice(10)
+    _here = (ruled.load(), Past(root), bounds)
+
+
+def _end_with_parent() -> None:
+    """A pool's process waits for work for ever, also when whoever gives it was killed."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _judge_here(file: Path) -> _Part:
@@ -172,7 +247,7 @@ def _judge_here(file: Path) -> _Part:
     return _judge(rules, past, file, bounds)
 
 
-def _judge(rules: RuleSet, past: Past, file: Path, bounds: tuple[int | None, int | None]) -> _Part:
+def _judge(rules: RuleSet, past: Past, file: Path, bounds: _Bounds) -> _Part:
     tallies = {rule.id: _Tally() for rule in rules.rules if rule.mode != "off"}
     hashes: dict[str, int] = {}
     events = unread = 0
@@ -181,7 +256,7 @@ def _judge(rules: RuleSet, past: Past, file: Path, bounds: tuple[int | None, int
     def hash_of(key: str) -> int:
         found = hashes.get(key)
         if found is None:
-            found = hashes[key] = int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+            found = hashes[key] = _hash(key)
         return found
 
     for batch in past.read(file, _COLUMNS):
@@ -221,6 +296,7 @@ def _judge(rules: RuleSet, past: Past, file: Path, bounds: tuple[int | None, int
                 tally.events,
                 {day: _array(found) for day, found in tally.accounts.items()},
                 {day: _array(found) for day, found in tally.cases.items()},
+                _array(tally.subjects),
                 (tally.unsure, tally.alone, tally.then),
                 tally.beside,
                 [(-negative, sample) for negative, sample in tally.samples],
@@ -238,22 +314,26 @@ def _count(
     if account is not None:
         tally.accounts.setdefault(day, set()).add(hash_of(f"{event.network}/{account.id}"))
     subject = subject_of(event)
-    if subject is not None and any(isinstance(effect, OpenCase) for effect in fired.effects):
-        tally.cases.setdefault(day, set()).add(hash_of(f"{subject.network}/{subject.kind}/{subject.id}"))
+    if subject is not None:
+        about = hash_of(f"{subject.network}/{subject.kind}/{subject.id}")
+        tally.subjects.add(about)
+        if any(isinstance(effect, OpenCase) for effect in fired.effects):
+            tally.cases.setdefault(day, set()).add(about)
     others = [rule for rule in before if rule != fired.rule]
     tally.then += len(others) < len(before)
     tally.beside.update(others)
     tally.alone += not others
-    place = int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+    place = _hash(key)
     if len(tally.samples) < SAMPLES or -place > tally.samples[0][0]:
-        entry = (-place, Sample(key, event.at, fired.because))
+        who, what = account.id if account is not None else "", f"{subject.kind}/{subject.id}" if subject else ""
+        entry = (-place, Sample(key, event.at, fired.because, who, what))
         if len(tally.samples) < SAMPLES:
             heapq.heappush(tally.samples, entry)
         else:
             heapq.heappushpop(tally.samples, entry)
 
 
-def _within(batch: pa.RecordBatch, bounds: tuple[int | None, int | None]) -> pa.RecordBatch:
+def _within(batch: pa.RecordBatch, bounds: _Bounds) -> pa.RecordBatch:
     since, until = bounds
     at = batch.column("at").cast(pa.int64())
     if since is not None and len(batch) and pc.min(at).as_py() < since:
@@ -264,7 +344,11 @@ def _within(batch: pa.RecordBatch, bounds: tuple[int | None, int | None]) -> pa.
     return batch
 
 
-def _outcome(rules: RuleSet, parts: Iterable[_Part]) -> Backtest:
+def _hash(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+
+
+def _outcome(rules: RuleSet, parts: Iterable[_Part], decided: Mapping[str, bool]) -> Backtest:
     events = unread = 0
     first, last = 2**63 - 1, -(2**63)
     sums: dict[str, _Sum] = {rule.id: _Sum() for rule in rules.rules if rule.mode != "off"}
@@ -272,21 +356,23 @@ def _outcome(rules: RuleSet, parts: Iterable[_Part]) -> Backtest:
         events += part.events
         unread += part.unread
         first, last = min(first, part.first), max(last, part.last)
-        for rule, (by_day, accounts, cases, numbers, beside, samples) in part.rules.items():
+        for rule, (by_day, accounts, cases, subjects, numbers, beside, samples) in part.rules.items():
             total = sums[rule]
             total.events.update(by_day)
             for kept, new in ((total.accounts, accounts), (total.cases, cases)):
                 for day, found in new.items():
                     kept.setdefault(day, []).append(found)
+            total.subjects.append(subjects)
             total.numbers = [one + other for one, other in zip(total.numbers, numbers, strict=True)]
             total.beside.update(beside)
             total.samples = heapq.nsmallest(SAMPLES, [*total.samples, *samples], key=lambda entry: entry[0])
+    words = tuple(_array({_hash(key) for key, acted in decided.items() if acted is wanted}) for wanted in (True, False))
     return Backtest(
         events=events,
         unread=unread,
         first=_time(first) if events else None,
         last=_time(last) if events else None,
-        rules=tuple(_tried(rule, sums[rule.id]) for rule in rules.rules if rule.mode != "off"),
+        rules=tuple(_tried(rule, sums[rule.id], *words) for rule in rules.rules if rule.mode != "off"),
     )
 
 
@@ -295,14 +381,16 @@ class _Sum:
         self.events: Counter[int] = Counter()
         self.accounts: dict[int, list[Hashes]] = {}
         self.cases: dict[int, list[Hashes]] = {}
+        self.subjects: list[Hashes] = []
         self.numbers = [0, 0, 0]
         self.beside: Counter[str] = Counter()
         self.samples: list[tuple[int, Sample]] = []
 
 
-def _tried(rule: Rule, total: _Sum) -> Tried:
+def _tried(rule: Rule, total: _Sum, acted: Hashes, cleared: Hashes) -> Tried:
     accounts = {day: _union(found) for day, found in total.accounts.items()}
     cases = {day: _union(found) for day, found in total.cases.items()}
+    subjects = _union(total.subjects)
     unsure, alone, then = total.numbers
     return Tried(
         rule=rule.id,
@@ -314,13 +402,18 @@ def _tried(rule: Rule, total: _Sum) -> Tried:
         unsure=unsure,
         alone=alone,
         then=then,
-        beside=dict(total.beside.most_common()),
+        beside=dict(sorted(total.beside.items(), key=lambda one: (-one[1], one[0]))),
         days=tuple(
             Day((_EPOCH + timedelta(days=day)).isoformat(), number, len(accounts.get(day, ())), len(cases.get(day, ())))
             for day, number in sorted(total.events.items())
         ),
         samples=tuple(sample for _, sample in total.samples),
         lacks=_lacks(rule),
+        subjects=len(subjects),
+        precision=Precision(
+            len(np.intersect1d(subjects, acted, assume_unique=True)),
+            len(np.intersect1d(subjects, cleared, assume_unique=True)),
+        ),
     )
 
 
