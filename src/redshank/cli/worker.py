@@ -62,6 +62,7 @@ def command(once: bool) -> None:
             ("look back", _LookBack),
             ("past", _Past),
             ("campaigns", _Campaigns),
+            ("backtest", _Backtests),
         )
     ]
     for lane in lanes:
@@ -83,6 +84,8 @@ class _Job:
 
     name = ""
     idle = IDLE
+    stop = threading.Event()
+    """Set when the worker is to end; what takes long looks at it."""
 
     def step(self) -> int:
         raise NotImplementedError
@@ -241,6 +244,19 @@ class _Campaigns(_Job):
             self._search.wait()
 
 
+class _Backtests(_Job):
+    """Backtests that somebody asked for in the console, in processes of their own."""
+
+    name = "backtest"
+    idle = (0.5, 1.0)
+
+    def step(self) -> int:
+        from redshank.cases.services import decided
+        from redshank.rules.jobs import run_next
+
+        return run_next(decided=decided, stop=self.stop)
+
+
 def _keep_at(make: type[_Job], stop: threading.Event, once: bool) -> None:
     """Do the job until `stop`; with `once`, until there is nothing left to do. No error ends it: it waits and tries again."""
     import structlog
@@ -252,7 +268,9 @@ def _keep_at(make: type[_Job], stop: threading.Event, once: bool) -> None:
     while not stop.wait(pause):
         try:
             close_old_connections()
-            job = job or make()
+            if job is None:
+                job = make()
+                job.stop = stop
             done = job.step()
         except Exception:
             pause = failures = min(max(failures * 2, TROUBLE[0]), TROUBLE[1])
