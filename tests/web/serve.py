@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from datetime import UTC, datetime
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -29,8 +30,10 @@ def main() -> None:
     django.setup()
     call_command("migrate", verbosity=0)
     from tests.web.seed import plant
+    from tests.web.seed_rules import plant_rules
 
     ids = plant()
+    ids |= plant_rules(datetime.now(UTC).replace(microsecond=0))
     from redshank.web.wsgi import application
 
     server = make_server("127.0.0.1", 0, application, Server, Handler)

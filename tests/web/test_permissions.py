@@ -16,9 +16,18 @@ OTHER_DOORS = ("api/v1/", "^hma/", "healthz", "readyz", "metrics")
 """Routes with a door of their own, walked by their own tests: API keys, and what a monitor asks."""
 ARGUMENTS: dict[str, Any] = {
     "case_id": 1, "decision_id": 1, "event": 1, "what": "take", "sha256": "0" * 64, "network": "marsh.example",
-    "account_id": "a-1", "name": "bank", "rule_id": "rule", "entry_id": 1, "action_id": "act_1", "username": "mara",
+    "account_id": "a-1", "name": "bank", "rule_id": "rule", "entry_id": 1, "action_id": "act_1", "username": "mara", "number": 1,
+    "job_id": 1,
 }  # fmt: skip
-WHAT = {"case_step": "take", "entry_step": "note", "connector_step": "pause", "person": "on"}
+WHAT = {
+    "rule_step": "retire",
+    "rule_version_step": "live",
+    "rule_version_review": "approve",
+    "case_step": "take",
+    "entry_step": "note",
+    "connector_step": "pause",
+    "person": "on",
+}
 
 
 def routes() -> Iterator[tuple[str, str, Any]]:

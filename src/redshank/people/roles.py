@@ -30,6 +30,8 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "banks.view": _ALL,
     "banks.change": _LEADS,
     "rules.view": _ALL,
+    "rules.change": _LEADS,
+    "rules.review": _LEADS,
     "audit.view": _LEADS,
     "overview.view": _LEADS,
     "system.view": _LEADS,

@@ -33,13 +33,18 @@ class Diagnostic(msgspec.Struct, frozen=True, kw_only=True):
     def render(self) -> str:
         """The diagnostic as a person reads it: one line of what and where, the source line with a caret, the hint."""
         head = f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.message}"
-        line, caret = _window(self.text, self.column - 1, max(1, self.width))
+        line, caret = self.excerpt
         gutter = str(self.line)
         blank = " " * len(gutter)
         out = [head, f"  {gutter} | {line}", f"  {blank} | {caret}"] if self.text.strip() else [head]
         if self.hint:
             out.append(f"  {blank} = {self.hint}")
         return "\n".join(line.rstrip() for line in out)
+
+    @property
+    def excerpt(self) -> tuple[str, str]:
+        """The source line, or the part of it that matters, and a line with carets below what is meant."""
+        return _window(self.text, self.column - 1, max(1, self.width))
 
 
 class RuleErrors(Problem):

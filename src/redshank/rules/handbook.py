@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+import msgspec
+
 from redshank.rules.counting import MAX_KEYS
 from redshank.rules.effects import EFFECTS
 from redshank.rules.library import FUNCTIONS, QUANTIFIERS
@@ -28,6 +30,51 @@ first {MAX_KEYS}), and the highest count is told. Where the key is missing, so i
 different keys. A counter looks at the time at which events happened, not at which they came; it begins with the first rule \
 that asks for it, live or in the shadow, and rules that ask for the same share it. A counter that does not ask for event.type \
 in `where` counts none of the events below that a rule does not look at."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One name, operator, function or effect. `group` is where it stands, `says` one sentence, `example` a condition."""
+
+    group: str
+    name: str
+    says: str = ""
+    example: str = ""
+
+
+def entries() -> list[Entry]:
+    """All that a rule can say, one by one, for whoever looks something up."""
+    out = [Entry(group="names", name=name, says=field.sentence) for name, field in ROOTS.items()]
+    for record, fields in RECORDS.items():
+        start = {"followed account": "followed"}.get(record, record)
+        out += [
+            Entry(group=record, name=f"{start}.{name}", says=_described(field), example="")
+            for name, field in fields.items()
+        ]
+    for line in _CONDITIONS.splitlines():
+        example, _blank, says = line.rstrip().rpartition("   ")
+        out.append(Entry(group="conditions", name=", ".join(example.strip().split("   ")), says=says.strip()))
+    for signature, sentence, example in QUANTIFIERS.values():
+        out.append(Entry(group="conditions", name=signature, says=sentence, example=example))
+    for function in FUNCTIONS.values():
+        name = f"{function.signature} → {function.returns}"
+        out.append(Entry(group=function.group, name=name, says=function.sentence, example=function.example))
+    out.append(Entry(group="counters", name="how they count", says=_COUNTED))
+    out.append(Entry(group="missing values", name="missing", says=_MISSING))
+    out += [Entry(group="effects", name=name, says=says, example=example) for name, says, example in _EFFECTS]
+    return out
+
+
+_EFFECTS = (
+    ("preserve", "Keep the event and its media as evidence.", "- preserve"),
+    ("label", "Put a label of ours on the account; the platform is told nothing.", "- label: watch"),
+    ("open_case", "Open a case, or feed the open one.", "- open_case: {queue: review, priority: 60, deadline: 12 h}"),
+    (
+        "action",
+        "Ask the platform to act, at once and without a person. Needs a `policy`.",
+        "- action: {restrict: account, hours: 24}",
+    ),
+)
+assert tuple(sorted(name for name, _says, _example in _EFFECTS)) == tuple(sorted(EFFECTS))
 
 
 def manual() -> str:

@@ -73,8 +73,8 @@ def ask(
             _("%(n)d backtests are waiting already") % {"n": MOST_WAITING}, hint=_("Wait, or cancel one of them.")
         )
     rules = [
-        *({"id": rule_id, "version": None, "text": None} for rule_id in rule_ids),
-        *({"id": one.rule.rule_id, "version": one.number, "text": one.text} for one in versions),
+        *(_named(rule_id) for rule_id in rule_ids),
+        *(_named(one.rule.rule_id, one.number, one.text) for one in versions),
     ]
     with transaction.atomic():
         job = BacktestJob.objects.create(
@@ -172,6 +172,10 @@ def _take(now: datetime) -> BacktestJob | None:
         if same.update(state=State.RUNNING, attempts=job.attempts, leased_until=now + LEASE, files_done=0):
             return job
     return None
+
+
+def _named(rule_id: str, version: int | None = None, text: str | None = None) -> dict[str, str | int | None]:
+    return {"id": rule_id, "version": version, "text": text}
 
 
 def _ruled(job: BacktestJob) -> Ruled:

@@ -65,11 +65,12 @@ _FIELD = re.compile(r"(event|account|followed|post|report)\.[a-z][a-z0-9_]{0,63}
 
 
 class LoadedRule(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule with its examples."""
+    """A rule with its examples, and its text as a rule file of its own; names that it shares with others are not in it."""
 
     rule: Rule
     fires_on: tuple[Example, ...]
     silent_on: tuple[Example, ...]
+    text: str = ""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -467,7 +468,11 @@ class _Loader:
             line=source.line_of(start),
             tree=tree,
         )
-        self._rules.append(LoadedRule(rule=rule, fires_on=examples["fires_on"], silent_on=examples["silent_on"]))
+        self._rules.append(
+            LoadedRule(
+                rule=rule, fires_on=examples["fires_on"], silent_on=examples["silent_on"], text=_text_of(source, node)
+            )
+        )
 
     def _tags(self, source: Source, node: Node, tree: Tree, rule_id: str) -> tuple[str, ...]:
         tags = applies_to(tree, all_types=asks_for_passing(tree), passing=PASSING)
@@ -548,6 +553,14 @@ class _Loader:
         if self._now is not None and value <= self._now:
             source.warn_at(node, "the rule has expired: it does not fire", "Set a later day, or take the rule out.")
         return value
+
+
+def _text_of(source: Source, node: MappingNode) -> str:
+    start, end = span_of(node)
+    margin = node.start_mark.column
+    first, *rest = source.text[start:end].split("\n")
+    lines = [line[margin:] if not line[:margin].strip() else line for line in rest]
+    return "\n".join(["rules:", f"  - {first}", *(f"    {line}" if line.strip() else "" for line in lines)]) + "\n"
 
 
 def _version(rule_id: str, when: str, effects: tuple[Effect, ...], unsure: tuple[Effect, ...], *others: Any) -> str:

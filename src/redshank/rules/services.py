@@ -270,9 +270,7 @@ def _unknown_policy(text: str) -> list[Diagnostic]:
 # ── Versions ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def save(
-    text: str, *, by: User, now: datetime, rule_id: str = "", base: int = 0, note: str = "", over: bool = False
-) -> RuleVersion:
+def save(text: str, *, by: User, now: datetime, rule_id: str = "", base: int = 0, note: str = "") -> RuleVersion:
     """Save a text as the rule's next version; a draft, whatever is wrong with it. The same text again changes nothing.
 
     `rule_id` is the console's rule, or empty for a new one, whose id the text names. `base` is the number of the version
@@ -293,7 +291,7 @@ def save(
             latest = rule.versions.order_by("number").last()
             if latest is not None and latest.text == text:
                 return latest
-            if latest is not None and latest.number != base and not over:
+            if latest is not None and latest.number != base:
                 raise Changed(
                     _("%(who)s saved version %(n)d while you were writing")
                     % {"who": latest.author.username, "n": latest.number}

@@ -6,7 +6,7 @@ from allauth.account import views as allauth
 from django.urls import URLPattern, URLResolver, path, re_path
 
 from redshank.web.permissions import open_to
-from redshank.web.views import account, admin, banks, case, common, media, queue, rules, system
+from redshank.web.views import account, admin, backtests, banks, case, common, media, queue, rules, system
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("session/sign-in", open_to("anyone")(allauth.login), name="account_login"),
@@ -49,7 +49,31 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("cases/<int:case_id>/bank", banks.from_case, name="case_bank"),
     path("rules", rules.rules, name="rules"),
+    path("rule/new", rules.make, name="rule_new"),
+    path("rule/check", rules.check, name="rule_check"),
+    path("rule/library", rules.library, name="rule_library"),
     path("rules/<str:rule_id>", rules.rule, name="rule"),
+    path("rules/<slug:rule_id>/edit", rules.edit, name="rule_edit"),
+    path("rules/<slug:rule_id>/did", rules.did, name="rule_did"),
+    re_path(
+        r"^rules/(?P<rule_id>[-\w]{1,64})/(?P<what>stop-live|stop-shadow|retire|revive)$", rules.step, name="rule_step"
+    ),
+    path("rules/<slug:rule_id>/versions/<int:number>", rules.version, name="rule_version"),
+    re_path(
+        r"^rules/(?P<rule_id>[-\w]{1,64})/versions/(?P<number>\d{1,9})/(?P<what>review|withdraw|shadow|live)$",
+        rules.version_step,
+        name="rule_version_step",
+    ),
+    re_path(
+        r"^rules/(?P<rule_id>[-\w]{1,64})/versions/(?P<number>\d{1,9})/(?P<what>approve|return)$",
+        rules.version_review,
+        name="rule_version_review",
+    ),
+    path("backtests", backtests.backtests, name="backtests"),
+    path("backtest/new", backtests.ask, name="backtest_new"),
+    path("backtests/<int:job_id>", backtests.backtest, name="backtest"),
+    path("backtests/<int:job_id>/status", backtests.status, name="backtest_status"),
+    path("backtests/<int:job_id>/cancel", backtests.cancel, name="backtest_cancel"),
     path("audit", system.audit, name="audit"),
     path("system", system.system, name="system"),
     path("system/actions/<str:action_id>/resend", system.resend, name="resend"),

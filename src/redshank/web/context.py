@@ -17,7 +17,7 @@ SCHEMES = ("auto", "light", "dark")
 _PLACES = (
     ("cases.view", "queue", _("Queue"), "q", "/cases"),
     ("banks.view", "banks", _("Banks"), "b", "/banks"),
-    ("rules.view", "rules", _("Rules"), "r", "/rules"),
+    ("rules.view", "rules", _("Rules"), "r", "/rule /backtest"),
     ("audit.view", "audit", _("Audit log"), "l", "/audit"),
     ("system.view", "system", _("System"), "s", "/system"),
     ("connectors.change", "connectors", _("Connectors"), "c", "/connectors"),
@@ -32,7 +32,7 @@ def console(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     if isinstance(user, User):
         known["places"] = [
-            {"name": name, "label": label, "key": key, "here": request.path.startswith(prefix) or (name == "queue" and request.path == "/")}
+            {"name": name, "label": label, "key": key, "here": request.path.startswith(tuple(prefix.split())) or (name == "queue" and request.path == "/")}
             for permission, name, label, key, prefix in _PLACES
             if user.may(permission)
         ]  # fmt: skip

@@ -16,6 +16,7 @@ from django_htmx.middleware import HtmxDetails
 
 from redshank.people.models import User
 from redshank.people.roles import PERMISSIONS
+from redshank.web import kept
 
 P = ParamSpec("P")
 
@@ -30,10 +31,12 @@ class Asked(HttpRequest):
 View = Callable[Concatenate[Asked, P], HttpResponseBase]
 
 
-def needs(permission: str) -> Callable[[View[P]], Callable[Concatenate[HttpRequest, P], HttpResponseBase]]:
+def needs(
+    permission: str, *, keeps: bool = False
+) -> Callable[[View[P]], Callable[Concatenate[HttpRequest, P], HttpResponseBase]]:
     """Only those whose role has `permission` see this view; a stranger is sent to sign in, all others to a 403 page.
 
-    Raises KeyError, at import, where no such permission exists.
+    Where it `keeps`, what somebody sends whose session has ended waits until they have signed in again (`kept.py`). Raises KeyError, at import, where no such permission exists.
     """
     PERMISSIONS[permission]
 
@@ -41,7 +44,7 @@ def needs(permission: str) -> Callable[[View[P]], Callable[Concatenate[HttpReque
         @functools.wraps(view)
         def run(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             if not isinstance(request.user, User):
-                return _sign_in(request)
+                return _sign_in(request, kept.keep(request) if keeps and request.method == "POST" else "")
             if not request.user.may(permission):
                 raise PermissionDenied(permission)
             return view(cast("Asked", request), *args, **kwargs)
@@ -70,10 +73,10 @@ def open_to(whom: str) -> Callable[[Callable[..., HttpResponseBase]], Callable[.
     return mark
 
 
-def _sign_in(request: HttpRequest) -> HttpResponse:
-    answer = redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
+def _sign_in(request: HttpRequest, place: str = "") -> HttpResponse:
+    answer = redirect_to_login(place or (request.get_full_path() if request.method == "GET" else "/"))
     if request.headers.get("HX-Request"):  # A fragment's place is no place for the sign-in page.
         whole = HttpResponse(status=204)
-        whole["HX-Redirect"] = redirect_to_login("/").url
+        whole["HX-Redirect"] = redirect_to_login(place or "/").url
         return whole
     return answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -181,6 +181,14 @@ _TONES = {
     "agrees": ("green", "check"),
     "disagrees": ("amber", "cross"),
     "seen": ("plain", "eye"),
+    "draft": ("plain", "text"),
+    "review": ("amber", "dots"),
+    "approved": ("green", "check"),
+    "returned": ("amber", "undo"),
+    "retired": ("plain", "cross"),
+    "broken": ("red", "warn"),
+    "running": ("blue", "play"),
+    "done": ("green", "check"),
 }
 
 
@@ -249,6 +257,47 @@ def bars(points: Sequence[tuple[Any, int]], name: str, title: str, unit: str, la
 def sparkline(values: Sequence[float], title: str) -> SafeString:
     """A small line over zero; `title` says in words what it shows."""
     return charts.sparkline(values, title=title)
+
+
+@register.simple_tag
+def interval(precision: Any) -> SafeString:
+    """A share within its interval, on a line from 0 to 100 %; the template says it in words, too."""
+    low, high = (round(100 * end, 1) for end in precision.interval)
+    return format_html(
+        '<svg class="scale" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" focusable="false">'
+        '<line class="track" x1="0" y1="4" x2="100" y2="4" vector-effect="non-scaling-stroke"/>'
+        '<line class="reach" x1="{}" y1="4" x2="{}" y2="4" vector-effect="non-scaling-stroke"/>'
+        '<line class="dot" x1="{}" y1="0" x2="{}" y2="8" vector-effect="non-scaling-stroke"/></svg>',
+        low, high, *[round(1 + 98 * precision.share, 1)] * 2,
+    )  # fmt: skip
+
+
+@register.filter
+def percent(share: float) -> str:
+    """A share from 0 to 1 as whole percents."""
+    return f"{round(100 * share)}\u202f%"
+
+
+@register.filter
+def day_before(at: datetime) -> str:
+    """The last day of a stretch that ends where `at` begins."""
+    return (at - timedelta(microseconds=1)).date().isoformat()
+
+
+@register.filter
+def ticked(text: str) -> SafeString:
+    """A message with what stands between backticks as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return format_html("{}", text)
+    shown = (format_html("<code>{}</code>" if at % 2 else "{}", part) for at, part in enumerate(parts))
+    return mark_safe("".join(shown))  # noqa: S308 - escaped above
+
+
+@register.filter
+def inert_lines(text: str) -> SafeString:
+    """A text of several lines, what hides or reorders shown by name."""
+    return _show(showing.pieces(text), "span")
 
 
 @register.filter

@@ -244,6 +244,20 @@ document.addEventListener("click", (event) => {
   if (event.target.matches?.("dialog")) event.target.close();
 });
 
+// ── The editor: from a mistake to its place ─────────────────────────────────────────────────────────────────────
+
+document.addEventListener("click", (event) => {
+  const goto = event.target.closest?.("[data-goto]");
+  const code = goto && document.querySelector("[data-code]");
+  if (!code) return;
+  const [line, column, width] = goto.dataset.goto.split(":").map(Number);
+  const lines = code.value.split("\n");
+  const start = lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0);
+  code.focus();
+  code.setSelectionRange(start + column - 1, start + (width ? column - 1 + width : (lines[line - 1] || "").length));
+  code.scrollTop = Math.max(0, (line - 6) * parseFloat(getComputedStyle(code).lineHeight));
+});
+
 // ── Focus is never lost after a swap ─────────────────────────────────────────────────────────────────────────────
 
 let before = -1;
