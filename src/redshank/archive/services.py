@@ -67,13 +67,13 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
     waiting: bool = False
 
 
-def claim(new: Sequence[NewEvent], *, now: datetime) -> set[tuple[str, str]]:
-    """Insert the events that are not there yet; give (network, id) of those. Runs in the caller's transaction."""
+def claim(new: Sequence[NewEvent], *, now: datetime) -> dict[tuple[str, str], int]:
+    """Insert the events that are not there yet; give their rows' ids by (network, id). Runs in the caller's transaction."""
     received = _adapt(now)
-    claimed: set[tuple[str, str]] = set()
+    claimed: dict[tuple[str, str], int] = {}
     row = f"({', '.join(['%s'] * (len(_COLUMNS) - 3))}, '', 0, '')"
     head = f"INSERT INTO {EventRecord._meta.db_table} ({', '.join(_COLUMNS)}) VALUES "  # noqa: SLF001, S608
-    tail = " ON CONFLICT (network, event_id) DO NOTHING RETURNING network, event_id"
+    tail = " ON CONFLICT (network, event_id) DO NOTHING RETURNING network, event_id, id"
     with connection.cursor() as cursor:
         for start in range(0, len(new), CLAIM_ROWS):
             chunk = new[start : start + CLAIM_ROWS]
@@ -97,7 +97,7 @@ def claim(new: Sequence[NewEvent], *, now: datetime) -> set[tuple[str, str]]:
                     received if item.waiting else None,
                 )
             cursor.execute(head + ", ".join([row] * len(chunk)) + tail, values)
-            claimed.update(cursor.fetchall())
+            claimed |= {(network, event_id): pk for network, event_id, pk in cursor.fetchall()}
     return claimed
 
 
@@ -225,6 +225,15 @@ def add_labels(wanted: Mapping[tuple[str, str], set[str]]) -> dict[tuple[str, st
             account.save(update_fields=["labels"])
             fresh[network, account_id] = new
     return fresh
+
+
+def remove_labels(gone: Mapping[tuple[str, str], set[str]]) -> None:
+    """Take labels of ours off accounts. Runs in the caller's transaction."""
+    for (network, account_id), labels in sorted(gone.items()):
+        account = AccountRecord.objects.select_for_update().filter(network=network, account_id=account_id).first()
+        if account is not None and labels & set(account.labels):
+            account.labels = sorted(set(account.labels) - labels)
+            account.save(update_fields=["labels"])
 
 
 def account_of(network: str, account_id: str) -> AccountRecord | None:

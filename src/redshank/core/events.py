@@ -46,8 +46,9 @@ Network = Annotated[
 Token = Annotated[
     str,
     Meta(
-        pattern=r"^[a-z]{1,16}:[A-Za-z0-9_-]{16,128}$",
-        description="A keyed HMAC token with its purpose, such as device:3q2-7wAAAAAAAAAAAAAA. Never a raw identifier.",
+        pattern=r"^[a-z]{1,16}:(?:[a-z0-9.-]{1,32}:)?[A-Za-z0-9_-]{16,128}$",
+        description="A keyed HMAC token with its purpose and, where keys change, its key's name: device:3q2-7wAAAAAAAAAAAAAA, "
+        "mail:2026-q1:3q2-7wAAAAAAAAAAAAAA. Never a raw identifier.",
     ),
 ]
 Hex64 = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{64}$")]
@@ -295,7 +296,7 @@ def decode_event(raw: bytes | str, *, now: datetime) -> Event:
         raise EventError("nested too deeply") from None
     except UnicodeError:
         raise EventError("not valid UTF-8") from None
-    _check_dates(event, now)
+    _check_values(event, now)
     return event
 
 
@@ -304,7 +305,7 @@ _PATTERN = re.compile(r"^Expected `str` matching regex '(?P<pattern>.*)'$", re.D
 _SHAPES = {
     r"^[^\x00-\x1f\x7f]+$": "has a control character in it",
     r"^[a-z0-9][a-z0-9.-]{0,62}$": "is not a network's name: lower-case letters, digits, dots and hyphens, 63 at most",
-    r"^[a-z]{1,16}:[A-Za-z0-9_-]{16,128}$": "is not a keyed token such as device:3q2-7wAAAAAAAAAAAAAA",
+    r"^[a-z]{1,16}:(?:[a-z0-9.-]{1,32}:)?[A-Za-z0-9_-]{16,128}$": "is not a keyed token such as device:3q2-7wAAAAAAAAAAAAAA",
     r"^[0-9a-fA-F]{64}$": "is not 64 hexadecimal digits",
     r"^[0-9a-fA-F]{32}$": "is not 32 hexadecimal digits",
 }
@@ -331,10 +332,22 @@ def _why_not_json(raw: bytes | str, error: Exception) -> str:
     return "not valid Unicode: a lone surrogate (an escape from \\ud800 to \\udfff without its partner)"
 
 
-def _check_dates(event: Event, now: datetime) -> None:
+_RAW = re.compile(
+    r"\d+|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{2}(?:[-_][0-9a-fA-F]{2}){5,7}|(?:\d+[-_])+\d+"
+)
+"""Numbers, UUIDs and hardware addresses: identifiers as they are, which no HMAC looks like."""
+
+
+def _check_values(event: Event, now: datetime) -> None:
     _check_date("at", event.at, now)
     for name in ("account", "followed"):
         account = getattr(event, name, None)
+        if account is not None and account.tokens:
+            for place, token in enumerate(account.tokens):
+                if _RAW.fullmatch(token.rpartition(":")[2]):
+                    raise EventError(
+                        "looks like a raw identifier", where=f"{name}.tokens[{place}]", hint="Send a keyed HMAC of it."
+                    )
         if account is not None and account.created_at is not None:
             _check_date(f"{name}.created_at", account.created_at, now)
 

@@ -160,6 +160,36 @@ class CampaignSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = 10
 
 
+class EvasionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How returning accounts are sought."""
+
+    young_days: Annotated[
+        int, Meta(ge=1, description="An account is asked about until it is so old; what was gathered then goes, in days.")
+    ] = 30
+    model: Annotated[
+        str, Meta(description="Model file, made by redshank evasion. Empty: the weights to start with.")
+    ] = ""
+    return_rate: Annotated[
+        float, Meta(gt=0, lt=1, description="Share of new accounts that are returned ones, as you state it.")
+    ] = 0.02
+    likely_precision: Annotated[
+        float, Meta(gt=0, lt=1, description="Share of likely ties that must be right, at that rate.")
+    ] = 0.95
+    possible_precision: Annotated[
+        float, Meta(gt=0, lt=1, description="Share of possible ties that must be right, at that rate.")
+    ] = 0.7
+    token_days: Annotated[
+        int, Meta(ge=1, description="A keyed token is forgotten so long after it was last told, in days.")
+    ] = 90
+    token_keys: Annotated[
+        tuple[str, ...],
+        Meta(description="Names of the keys whose tokens are compared; those of others are dropped. Empty: all."),
+    ] = ()
+    audit_share: Annotated[
+        float, Meta(ge=0, le=1, description="Share of ties that are judged blind, with the score hidden.")
+    ] = 0.05
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings of an installation."""
 
@@ -204,6 +234,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     outbox: OutboxSettings = OutboxSettings()
     archive: ArchiveSettings = ArchiveSettings()
     campaigns: CampaignSettings = CampaignSettings()
+    evasion: EvasionSettings = EvasionSettings()
 
 
 def load_settings(toml: str, environ: Mapping[str, str], *, where: str = "settings") -> Settings:

@@ -19,6 +19,8 @@ from redshank.evasion.evidence import FOLLOW, Encoded
 SAMPLE = 40_000
 """Accounts on which circles are looked for; all others are then given to the circle that explains them best."""
 MOST = 600
+FEWEST = 200
+"""Among fewer accounts than this no circle is looked for: all are everybody."""
 LEAST = 8
 """Circles of fewer accounts of the sample are dissolved."""
 ROUNDS = 2
@@ -45,6 +47,13 @@ def find_circles(encoded: Encoded, *, seed: int = 1) -> Circles:
     """The circles of `encoded`; the same accounts and the same seed give the same circles."""
     accounts, kinds = encoded.accounts, encoded.kinds
     n = len(accounts.ids)
+    if n < FEWEST:
+        usual = (accounts.hours / np.maximum(accounts.hours.sum(axis=1, keepdims=True), 1)).sum(axis=0) + 1e-3
+        nothing = np.zeros(0, np.uint32)
+        return Circles(
+            np.zeros(n, np.uint16), np.array([n], np.int64), np.zeros(2, np.int64), nothing, nothing,
+            (usual / usual.sum())[None, :].astype(np.float32),
+        )  # fmt: skip
     random = np.random.default_rng(seed)
     members = np.zeros(n, np.uint16)
     left = np.arange(n)

@@ -22,10 +22,10 @@ from redshank.evasion.names import MAX_SKELETON, display_skeleton, handle_skelet
 from redshank.evasion.profiles import PURPOSES, Profile
 from redshank.text import fold
 
-KINDS = ("follow", "follower", "mention", "link", "declared", "word", "name", *PURPOSES)
+KINDS = ("follow", "follower", "mention", "link", "declared", "word", "name", *PURPOSES, "banner", "habit")
 """What a key stands for; its place here is its number."""
-FOLLOW, FOLLOWER, MENTION, LINK, DECLARED, WORD, NAME, DEVICE, ADDRESS, MAIL, PHONE = range(len(KINDS))
-LIMITS = np.array([2000, 500, 500, 100, 20, 60, 12, 8, 8, 8, 8], np.int64)
+FOLLOW, FOLLOWER, MENTION, LINK, DECLARED, WORD, NAME, DEVICE, ADDRESS, MAIL, PHONE, BANNER, HABIT = range(len(KINDS))
+LIMITS = np.array([2000, 500, 500, 100, 20, 60, 12, 8, 8, 8, 8, 8, 24], np.int64)
 """Keys of a kind that are kept: those with the smallest numbers, so that two long lists keep the same part of themselves."""
 MAX_READ = 50_000
 """Follows, followers, mentions that are read at all; whoever follows more follows everybody, which says nothing."""
@@ -39,7 +39,7 @@ class Accounts(NamedTuple):
 
     ids int64 (n,); ended uint32 (n,), seconds; numbers uint32 (n,), from the handle; avatars uint64 (n, 4), 0 for none;
     hours uint8 (n, 24); handles and names uint8 (n, 24), ASCII padded with 0; languages uint16 (n,), 0 for unknown;
-    counts uint16 (n, 11), how many of each kind there were before the limits; starts int64 (n + 1,); keys uint32.
+    counts uint16 (n, 13), how many of each kind there were before the limits; starts int64 (n + 1,); keys uint32.
     """
 
     ids: npt.NDArray[np.int64]
@@ -114,10 +114,15 @@ def encode(profiles: Iterable[Profile], *, live_keys: Collection[str] | None = N
             (MENTION, profile.mentions),
             (LINK, profile.links),
             (DECLARED, profile.declared),
+            (HABIT, profile.habits),
         ):
             if values:
                 strings += values if len(values) <= MAX_READ else islice(values, MAX_READ)
                 kinds += [kind] * (len(strings) - len(kinds))
+        # A banner is known by its eighths, so that a changed corner leaves the others alike.
+        for part in range(0, len(profile.banner), 4):
+            strings.append(f"{part}:{profile.banner[part : part + 4].hex()}")
+            kinds.append(BANNER)
         for token in profile.tokens[:100]:
             if live_keys is None or token.key in live_keys:
                 strings.append(f"{token.key}\0{token.value}")
@@ -145,8 +150,9 @@ def encode(profiles: Iterable[Profile], *, live_keys: Collection[str] | None = N
 
 def _check(profile: Profile) -> None:
     where = f"account {profile.number}"
-    if len(profile.avatar) not in {0, 32}:
-        raise BadInput(f"an avatar hash of {len(profile.avatar)} bytes", where=where, hint="It has 32, or none.")
+    for name, picture in (("avatar", profile.avatar), ("banner", profile.banner)):
+        if len(picture) not in {0, 32}:
+            raise BadInput(f"{name}: a hash of {len(picture)} bytes", where=where, hint="It has 32, or none.")
     if len(profile.hours) not in {0, 24} or any(not 0 <= count < 2**31 for count in profile.hours):
         raise BadInput("hours are not 24 counts", where=where, hint="Posts by hour of the day in UTC, or none.")
     if not -(2**63) <= profile.number < 2**63:
@@ -235,6 +241,24 @@ def take(encoded: Encoded, rows: npt.NDArray[np.int64]) -> Encoded:
     columns = {name: getattr(old, name)[rows] for name in Accounts._fields if name not in {"starts", "keys"}}
     return Encoded(
         Accounts(**columns, starts=starts, keys=old.keys[places]), encoded.kinds[places], encoded.created[rows]
+    )
+
+
+def join(parts: Sequence[Encoded]) -> Encoded:
+    """All the accounts, one part after the other."""
+    if len(parts) < 2:
+        return parts[0] if parts else encode([])
+    columns = {
+        name: np.concatenate([getattr(part.accounts, name) for part in parts])
+        for name in Accounts._fields
+        if name != "starts"
+    }
+    starts = np.zeros(len(columns["ids"]) + 1, np.int64)
+    np.cumsum(np.concatenate([np.diff(part.accounts.starts) for part in parts]), out=starts[1:])
+    return Encoded(
+        Accounts(**columns, starts=starts),
+        np.concatenate([part.kinds for part in parts]),
+        np.concatenate([part.created for part in parts]),
     )
 
 

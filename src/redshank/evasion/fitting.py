@@ -20,7 +20,7 @@ from redshank.core import BadInput
 from redshank.evasion import kernels
 from redshank.evasion.evidence import ADDRESS, DEVICE, MAIL, PHONE, Encoded, less, take
 from redshank.evasion.index import SuspensionIndex
-from redshank.evasion.model import Card, Model, Scorer, Term, layout_of
+from redshank.evasion.model import Card, Model, Point, Scorer, Term, layout_of
 
 LN2 = math.log(2)
 FOLDS = 5
@@ -69,6 +69,8 @@ TERMS: tuple[Term, ...] = (
     _term("address", "address", 1, 6, 10, 13),
     _term("mail", "mail", 1, 10),
     _term("phone", "phone", 1, 10),
+    _term("banner", "banner", 1, 20, 60),
+    _term("style", "habits", -2, 0, 5, 12, 24),
     _term("likeness", "lead", 0, 2, 4, 7, 11, 16, 24, 35, 50, 80, 120),
     _term("likeness", "known", 1, 6, 11, 21, 41, rises=0),
     # How much each says depends on how much is known besides.
@@ -154,11 +156,14 @@ def fit_terms(pool: Pool, terms: tuple[Term, ...] = TERMS) -> tuple[float, tuple
     prior = kernels.boost(
         bins, offsets, labels, weights, rises, ROUNDS, STEP, ridge, bits, math.log(share / (1 - share))
     )
-    fitted = tuple(
-        msgspec.structs.replace(term, bits=tuple((bits[a:b] / LN2).round(4).tolist()))
-        for term, a, b in zip(terms, offsets[:-1], offsets[1:], strict=True)
-    )
-    return round(prior / LN2, 4), fitted
+    seen = ~np.isnan(pool.features[keep]).all(axis=0)
+    fitted = []
+    for term, a, b in zip(terms, offsets[:-1], offsets[1:], strict=True):
+        learned = msgspec.structs.replace(term, bits=tuple((bits[a:b] / LN2).round(4).tolist()))
+        # Evidence that these accounts never had keeps the weight to start with: that none was seen is no lesson.
+        unseen = not all(seen[kernels.FEATURES.index(name)] for name in term.features)
+        fitted.append(started if unseen and (started := _started(term)).bits else learned)
+    return round(prior / LN2, 4), tuple(fitted)
 
 
 def raw_bits(pool: Pool, prior: float, terms: tuple[Term, ...], rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
@@ -257,7 +262,29 @@ def fit(
     card = msgspec.structs.replace(
         draft.card, metrics={name: round(value, 4) for name, value in metrics.items()}, false_ties=false_ties
     )
-    return msgspec.structs.replace(draft, possible=round(possible, 6), likely=round(likely, 6), card=card)
+    return msgspec.structs.replace(
+        draft, possible=round(possible, 6), likely=round(likely, 6), card=card, curve=_curve(chances, correct, returned)
+    )
+
+
+def _curve(
+    chances: npt.NDArray[np.float64], correct: npt.NDArray[np.bool_], returned: npt.NDArray[np.bool_]
+) -> tuple[Point, ...]:
+    """What thresholds give, some 200 of them; one false tie more than was seen is reckoned with."""
+    values = np.unique(chances[chances > 0])
+    points = []
+    for value in values[:: max(1, len(values) // 200)]:
+        called = chances >= value
+        back, others = max(int(returned.sum()), 1), max(int((~returned).sum()), 1)
+        points.append(
+            Point(
+                round(float(value), 6),
+                round(float((called & correct & returned).sum() / back), 6),
+                round(float((called & ~correct & returned).sum() / back), 6),
+                round(float(((called & ~returned).sum() + 1) / others), 6),
+            )
+        )
+    return tuple(points)
 
 
 def threshold(
@@ -317,6 +344,8 @@ _START: dict[str, tuple[tuple[float, float], ...]] = {
     "address": ((0, -0.3), (1, 0.3), (13, 1.2)),
     "mail": ((0, -0.2), (10, 3)),
     "phone": ((0, -0.2), (10, 3)),
+    "banner": ((0, -0.1), (20, 0.5), (60, 1)),
+    "habits": ((-2, -0.5), (0, 0), (12, 1), (24, 2)),
     "lead": ((0, -2), (11, 0), (35, 1.5), (120, 2.5)),
 }
 """Weights to start with, (value, bits) with straight lines between: judgment, not measurement. Shared rare follows weigh
@@ -324,19 +353,23 @@ most, since a circle's usual ones are already taken off; whatever a stranger can
 are shared by families. All are a fraction of what each would weigh alone, since evidence hangs together."""
 
 
+def _started(term: Term) -> Term:
+    """`term` with the bits to start with; without any where there are none for it."""
+    name = term.features[0]
+    if len(term.features) != 1 or name not in _START:
+        return term
+    cuts = term.edges[0]
+    middles = [cuts[0] - 1e-3, *((a + b) / 2 for a, b in itertools.pairwise(cuts)), cuts[-1]]
+    x, y = zip(*_START[name], strict=True)
+    bits = tuple(round(float(np.interp(middle, x, y)), 2) for middle in middles)
+    return msgspec.structs.replace(term, bits=bits)
+
+
 def default_model() -> Model:
     """The model to start with where no one has confirmed a single tie: documented weights, bands that promise little."""
-    terms = []
-    for term in TERMS:
-        name = term.features[0]
-        if len(term.features) == 1 and name in _START:
-            cuts = term.edges[0]
-            middles = [cuts[0] - 1e-3, *((a + b) / 2 for a, b in itertools.pairwise(cuts)), cuts[-1]]
-            x, y = zip(*_START[name], strict=True)
-            bits = tuple(round(float(np.interp(middle, x, y)), 2) for middle in middles)
-            terms.append(msgspec.structs.replace(term, bits=bits))
+    terms = [_started(term) for term in TERMS]
     return Model(
-        prior_bits=-7.0, terms=tuple(terms), calibration=((-20.0, -14.0), (0.0, -1.0), (20.0, 9.0)),
+        prior_bits=-7.0, terms=tuple(term for term in terms if term.bits), calibration=((-20.0, -14.0), (0.0, -1.0), (20.0, 9.0)),
         possible=0.7, likely=0.95,
         card=Card(
             data="none: weights to start with, set by judgment", date="", suspended=0, new=0, returned=0, rate=0.02, stated_rate=0.02

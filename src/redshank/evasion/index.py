@@ -26,7 +26,7 @@ from redshank.evasion.evidence import KINDS, LIMITS, Accounts, Encoded, take
 from redshank.evasion.names import MAX_SKELETON
 
 MAGIC = b"\x89RSEVA\r\n"
-VERSION = 1
+VERSION = 2
 COMMON = 3000
 """Keys of more accounts than this find nobody: they are counted, not posted."""
 BUDGET = 200_000
@@ -38,7 +38,7 @@ FLOOR_BITS = 8.0
 """Keys shared by more than one account in 2**8 do not help to find; above, each bit counts. Chosen on two made-up worlds; a guess until a platform measures it."""
 FEW = 64
 """Added to the number of accounts, so that in a very small index a key that all of them share still finds them."""
-KIND_WEIGHTS = np.array([1, 1, 1, 0.5, 1, 0.3, 0.4, 1, 0.6, 1, 1] + [0.4] * kernels.LOOKUPS, np.float64)
+KIND_WEIGHTS = np.array([1, 1, 1, 0.5, 1, 0.3, 0.4, 1, 0.6, 1, 1, 0.3, 0.3] + [0.4] * kernels.LOOKUPS, np.float64)
 """How far each kind of key is trusted to find candidates, in the order of `KINDS`, then avatar bands and handle."""
 
 _COLUMNS: dict[str, tuple[Any, tuple[int, ...]]] = {
@@ -108,6 +108,9 @@ class _Segment:
     def build(cls, accounts: Accounts, members: npt.NDArray[np.uint16]) -> _Segment:
         if len(accounts.keys) + len(accounts.ids) * kernels.LOOKUPS >= 1 << 32:
             raise Problem("more evidence than one index holds", hint="Some 40 million accounts: split them by network.")
+        if not len(accounts.ids):  # Nothing to invert, so nothing to compile for it.
+            none, heads = np.zeros(0, np.uint32), np.zeros(65537, np.uint32)
+            return cls(accounts, Postings(none, np.zeros(1, np.uint32), none, none, none, none, heads, heads), members)
         made = kernels.build_postings(accounts.starts, accounts.keys, accounts.avatars, accounts.handles, COMMON)
         directories = kernels.build_directory(made[0]), kernels.build_directory(made[3])
         vocabulary, firsts, docs, lone, common, counted = made
@@ -301,7 +304,8 @@ class SuspensionIndex:
         wanted[:m] = keys
         kernels.lookup_keys(accounts.avatars[row], accounts.handles[row], wanted[m:])
         with self._lock:
-            segments, tail, total = (self._base, *self._segments), self._tail, max(self._live, 1)
+            segments = [segment for segment in (self._base, *self._segments) if len(segment.dead)]
+            tail, total = self._tail, max(self._live, 1)
             count, totals = tail.count, self._totals.copy()
             frequencies = np.zeros(len(wanted), np.int64)
             ranges = []

@@ -354,6 +354,7 @@ FEATURES = (
     "follows", "follows_rare", "follows_rare_share", "follows_common", "circle", "followers", "mentions", "links",
     "declared", "words", "words_share", "handle", "display_name", "name_parts", "avatar", "avatar_common", "hours", "gap",
     "language", "device", "address", "mail", "phone", "lead", "listed", "successor", "known",
+    "banner", "habits",
 )  # fmt: skip
 """What `compare` measures of a pair, one column each; NaN where either account lacks the evidence."""
 _SHARES = np.array([0.04, 0.1, 0.2, 0.35, 0.55, 0.8])
@@ -427,11 +428,12 @@ def popcount(x: Any) -> Any:
 (
     _FOLLOWS, _RARE, _RARE_SHARE, _COMMON, _CIRCLE, _FOLLOWERS, _MENTIONS, _LINKS, _DECLARED, _WORDS, _WORDS_SHARE, _HANDLE,
     _DISPLAY, _PARTS, _AVATAR, _AVATAR_COMMON, _HOURS, _GAP, _LANGUAGE, _DEVICE, _ADDRESS, _MAIL, _PHONE, LEAD, LISTED,
-    _SUCCESSOR, _KNOWN,
+    _SUCCESSOR, _KNOWN, _BANNER, _HABITS,
 ) = range(len(FEATURES))  # fmt: skip
 _SUMMED = np.array([
     (1, _FOLLOWERS), (2, _MENTIONS), (3, _LINKS), (4, _DECLARED), (5, _WORDS), (6, _PARTS),
-    (7, _DEVICE), (8, _ADDRESS), (9, _MAIL), (10, _PHONE),
+    (7, _DEVICE), (8, _ADDRESS), (9, _MAIL), (10, _PHONE), (11, _BANNER),
+    (12, _HABITS),
 ], np.int64)  # fmt: skip
 
 
@@ -479,9 +481,9 @@ def compare(
     makes it more usual; the old account itself is left out of both.
     """
     m = len(keys)
-    shared_bits = np.empty(11, np.float64)
-    shared = np.empty(11, np.int64)
-    expected_bits = np.empty(11, np.float64)
+    shared_bits = np.empty(len(counts), np.float64)
+    shared = np.empty(len(counts), np.int64)
+    expected_bits = np.empty(len(counts), np.float64)
     rare_limit = max(2e-5 * total, 1.0)
     rare_new = 0
     for i in range(m):
@@ -578,7 +580,7 @@ def compare(
             kind, column = _SUMMED[s]
             if has[kind] and old[kind] > 0:
                 scale = min(old[kind] * (total + 1) / (kind_totals[kind] + 1), 4.0)
-                x[column] = shared_bits[kind] - (scale * expected_bits[kind] if kind < 7 else 0.0)
+                x[column] = shared_bits[kind] - (scale * expected_bits[kind] if kind < 7 or kind == 12 else 0.0)
         if has[5] and old[5] > 0:
             x[_WORDS_SHARE] = shared[5] / min(np.int64(counts[5]), np.int64(old[5]))
         x[_HANDLE] = similarity(handle, handles[place])

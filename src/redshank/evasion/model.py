@@ -24,7 +24,7 @@ FORMAT = 1
 STRONG = frozenset({"follows", "contacts", "links", "words", "declared"})
 """Kinds that tell a person. Names, avatars, devices, addresses, mail, phone, hours, language never suffice alone: others
 share them, or can copy them."""
-COPIED = frozenset({"name", "avatar", "words", "links", "language", "time", "likeness"})
+COPIED = frozenset({"name", "avatar", "banner", "words", "links", "language", "time", "likeness"})
 """Kinds that anybody who sees a profile can copy, or that say nothing about who somebody is: nothing follows from them
 alone."""
 SUPPORT_BITS = 1.0
@@ -81,13 +81,22 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     false_ties: dict[str, float] = {}
 
 
+class Point(msgspec.Struct, frozen=True, array_like=True):
+    """From the probability `at` on: the share of returned accounts tied rightly, of those tied wrongly, of others tied."""
+
+    at: float
+    right: float
+    wrong: float
+    others: float
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A whole scorer: one JSON file.
 
     `calibration` are points (raw bits, bits) between which straight lines run. `card.rate` is the share of returned
     accounts among those that it was fitted on. `likely` and `possible` are the probabilities, at that rate, from which a tie
     is called so; they were chosen so that the bands are as precise as promised where `card.stated_rate` of all new accounts
-    are returned ones.
+    are returned ones. `curve` says what other thresholds would give, for those who want another precision or state another rate.
     """
 
     format: int = FORMAT
@@ -97,6 +106,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     possible: float
     likely: float
     card: Card
+    curve: tuple[Point, ...] = ()
 
 
 def save_model(model: Model, path: Path) -> None:
@@ -129,15 +139,36 @@ def load_model(path: Path) -> Model:
     return model
 
 
+def bands(model: Model, *, rate: float, likely: float, possible: float) -> tuple[float, float]:
+    """The probabilities (possible, likely) from which on so large a share of ties is right, were `rate` of all new accounts
+    returned ones; the model's own where it was never measured, 1 where no threshold is that precise."""
+    if not model.curve:
+        return model.possible, model.likely
+
+    def least(precision: float) -> float:
+        good = (
+            point.at
+            for point in model.curve
+            if rate * point.right
+            >= precision * (rate * (point.right + point.wrong) + (1 - rate) * point.others)
+        )
+        return min(good, default=1.0)
+
+    lower = least(possible)
+    return lower, max(lower, least(likely))
+
+
 class Scorer:
     """A model made ready: scores the pairs of one search in some microseconds. Threads may share it.
 
     `rate` is the share of returned accounts among those to be scored, by which probabilities are shifted, None for the rate
-    that the model was fitted at. Bands do not depend on it.
+    that the model was fitted at. Bands do not depend on it; `cuts` are the probabilities, at the model's rate, from which
+    a tie is possible and likely, where they are not to be the model's own.
     """
 
-    def __init__(self, model: Model, *, rate: float | None = None) -> None:
+    def __init__(self, model: Model, *, rate: float | None = None, cuts: tuple[float, float] | None = None) -> None:
         self.model = model
+        self._possible, self._likely = cuts or (model.possible, model.likely)
         self._layout = layout_of(model.terms)
         self._bits = np.array([value for term in model.terms for value in term.bits], np.float64)
         self._x = np.array([point[0] for point in model.calibration])
@@ -195,9 +226,9 @@ class Scorer:
     def _band(self, chance: float, bits: dict[str, float]) -> Band:
         """*likely* needs two kinds of evidence, a strong one among them; *possible* needs one that cannot be copied."""
         support = {kind for kind, value in bits.items() if value >= SUPPORT_BITS}
-        if chance < self.model.possible or not support - COPIED:
+        if chance < self._possible or not support - COPIED:
             return ""
-        if chance >= self.model.likely and support & STRONG and len(support - {"time", "likeness"}) > 1:
+        if chance >= self._likely and support & STRONG and len(support - {"time", "likeness"}) > 1:
             return "likely"
         return "possible"
 
@@ -245,6 +276,10 @@ def _detail(kind: str, x: npt.NDArray[np.float32]) -> str:
             say("avatar", "pictures differ in {:.0f} of 256 bits")
             if known.get("avatar_common", 99) < 10:
                 words.append("a common picture")
+        case "banner":
+            say("banner", "{:.0f} bits in parts of the picture at the top")
+        case "style":
+            say("habits", "{:+.0f} bits in ways of writing")
         case "hours":
             say("hours", "{:+.1f} bits against the circle's usual hours")
         case "time":

@@ -22,11 +22,11 @@ class KeyedToken(msgspec.Struct, frozen=True):
 class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An account as evidence.
 
-    `number` is the installation's own, an int64 that is never used for another account. `avatar` is a perceptual hash of
-    32 bytes. `hours` counts posts by hour of the day in UTC: 24 numbers, or none. Times are in whole seconds since 1970;
+    `number` is the installation's own, an int64 that is never used for another account. `avatar` and `banner` are
+    perceptual hashes of 32 bytes. `hours` counts posts by hour of the day in UTC: 24 numbers, or none. Times are in whole seconds since 1970;
     `ended_at` is when the account was suspended, 0 for an account that still lives. `follows`, `followers` (and those who
     greeted it), `mentions` hold ids of accounts, `links` normalized links or domains, `declared` accounts on other
-    networks that the profile names as its own.
+    networks that the profile names as its own. `habits` are ways of writing that its posts show more than once.
     """
 
     number: int
@@ -35,11 +35,13 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bio: str = ""
     language: str = ""
     avatar: bytes = b""
+    banner: bytes = b""
     links: tuple[str, ...] = ()
     declared: tuple[str, ...] = ()
     follows: tuple[str, ...] = ()
     followers: tuple[str, ...] = ()
     mentions: tuple[str, ...] = ()
+    habits: tuple[str, ...] = ()
     tokens: tuple[KeyedToken, ...] = ()
     hours: tuple[int, ...] = ()
     created_at: int = 0

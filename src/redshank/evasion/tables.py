@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from redshank.core import BadInput
 from redshank.evasion import kernels
-from redshank.evasion.evidence import ADDRESS, DEVICE, FOLLOW, LINK, Accounts, Encoded, Raw, pack
+from redshank.evasion.evidence import ADDRESS, DEVICE, FOLLOW, LINK, Encoded, Raw, join, pack
 
 COLUMNS = (
     "account_id", "handle", "display_name", "bio", "lang", "a0", "a1", "a2", "a3",
@@ -43,7 +43,7 @@ def read_accounts(path: Path, *, without: tuple[str, ...] = ()) -> Encoded:
             raise BadInput(f"cannot be read: {error}", where=str(path)) from None
     if not parts:
         raise BadInput("holds no account", where=str(path))
-    return _joined(parts)
+    return join(parts)
 
 
 def read_owners(folder: Path) -> tuple[dict[int, int], dict[int, tuple[str, int]]]:
@@ -118,20 +118,3 @@ def _follows(values: Any, n: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[n
     ends = np.frombuffer(offsets, np.int64)[flat.offset : flat.offset + len(flat) + 1]
     raw = np.frombuffer(data, np.uint8)[ends[0] :] if data is not None else np.empty(0, np.uint8)
     return kernels.hash_spans(raw, ends[1:] - ends[0], np.full(len(flat), FOLLOW, np.uint8)), starts
-
-
-def _joined(parts: list[Encoded]) -> Encoded:
-    if len(parts) == 1:
-        return parts[0]
-    columns = {
-        name: np.concatenate([getattr(part.accounts, name) for part in parts])
-        for name in Accounts._fields
-        if name != "starts"
-    }
-    starts = np.zeros(len(columns["ids"]) + 1, np.int64)
-    np.cumsum(np.concatenate([np.diff(part.accounts.starts) for part in parts]), out=starts[1:])
-    return Encoded(
-        Accounts(**columns, starts=starts),
-        np.concatenate([part.kinds for part in parts]),
-        np.concatenate([part.created for part in parts]),
-    )

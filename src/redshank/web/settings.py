@@ -65,6 +65,7 @@ INSTALLED_APPS = [
     "redshank.rules",
     "redshank.hma",
     "redshank.campaigns",
+    "redshank.evasion",
     "redshank.intake",
     "redshank.enforcement",
     "redshank.cases",

@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class EvasionConfig(AppConfig):
+    name = "redshank.evasion"
