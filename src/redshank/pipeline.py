@@ -31,6 +31,7 @@ from redshank.banks.quarantine import count_matches
 from redshank.campaigns import runs as campaigns
 from redshank.cases import services as cases
 from redshank.core import (
+    REASON_KINDS,
     ActionUpdated,
     AddLabel,
     Event,
@@ -44,6 +45,7 @@ from redshank.core import (
     ReportReceived,
     RequestAction,
     Subject,
+    Tie,
     Verdict,
     decode_event,
     event_key,
@@ -51,8 +53,11 @@ from redshank.core import (
     subject_of,
 )
 from redshank.enforcement import services as enforcement
+from redshank.evasion import services as evasion
+from redshank.evasion.gathering import Pictures
+from redshank.evasion.models import ProfileRecord, TieRecord
 from redshank.intake import services as intake
-from redshank.media import FetchError, Hasher, MediaError, MediaHashes, VideoHashes, fetch
+from redshank.media import FetchError, Hasher, ImageHashes, MediaError, MediaHashes, VideoHashes, fetch
 from redshank.rules import Facts, says_missing
 from redshank.rules.services import current_rules
 
@@ -182,12 +187,14 @@ def _take(
             labels = archive.labels_of(
                 (event.network, account.id) for event in ready if (account := getattr(event, "account", None))
             )
-            walker = Walker(now)
+            walker = Walker(now, ties=_ties_of(ready))
             walked = [_Walked(event, walker.walk(event, {}, labels), {}) for event in ready]
             unsure = walker.unsure
             _apply(walked, now=now)
             lookback.keep(((event, {}) for event in ready), now=now)
             campaigns.keep(((event, {}) for event in ready), now=now)
+            evasion.note((claimed[event.network, event.id], event) for event in ready)
+            evasion.see_states(ready, now=now)
             digest = hashlib.sha256("\n".join(sorted(event_key(*key) for key in claimed)).encode()).hexdigest()
             body = {"events": len(taken), "waiting": len(taken) - len(ready), "ids_sha256": digest}
             first = taken[0].event
@@ -195,7 +202,7 @@ def _take(
             record([step], now=now)
     counters.count_verdicts((w.verdict for w in walked), way="direct")
     counters.count_unsure(unsure)
-    return set(fresh) - claimed
+    return set(fresh) - claimed.keys()
 
 
 def media_of(event: Event) -> Iterable[tuple[str, Media]]:
@@ -252,8 +259,9 @@ class Walker:
     `unsure` counts, by rule, the events on which it could not be evaluated because something was missing.
     """
 
-    def __init__(self, now: datetime) -> None:
+    def __init__(self, now: datetime, *, ties: Mapping[tuple[str, str], tuple[Tie, ...]] = {}) -> None:
         self.now = now
+        self.ties = ties
         self.known = banks.known()
         self.rules = current_rules()
         self.unsure: Tally[str] = Tally()
@@ -275,6 +283,7 @@ class Walker:
                 now=self.now,
                 account_labels=labels.get((event.network, account.id), frozenset()) if account else frozenset(),
                 media=media,
+                ties=self.ties.get((event.network, account.id), ()) if account else None,
             )
         )
         missing = [error for error in failed if says_missing(error)]
@@ -284,14 +293,37 @@ class Walker:
         return Verdict(findings=findings, fired=fired, errors=(*errors, *failed))
 
 
+def _ties_of(events: Iterable[Event]) -> dict[tuple[str, str], tuple[Tie, ...]]:
+    """The standing ties of the events' accounts, as rules read them."""
+    accounts = {(event.network, account.id) for event in events if (account := getattr(event, "account", None))}
+    return {key: _as_facts(ties) for key, ties in evasion.standing_ties(accounts).items()}
+
+
+def _as_facts(ties: Iterable[TieRecord]) -> tuple[Tie, ...]:
+    return tuple(
+        Tie(
+            account=tie.old.account_id if tie.old.network == tie.new.network else str(tie.old),
+            band=tie.band,  # type: ignore[arg-type]  # standing ties have one
+            probability=tie.probability,
+            kinds=tuple(
+                reason["kind"] for reason in tie.reasons if reason["kind"] in REASON_KINDS and reason["bits"] > 0
+            ),
+            state=tie.state,  # type: ignore[arg-type]  # open or confirmed
+        )
+        for tie in ties
+        if tie.band
+    )
+
+
 class _Walked(msgspec.Struct, frozen=True):
     event: Event
     verdict: Verdict
     blobs: Mapping[str, str]
 
 
-def _apply(walked: Sequence[_Walked], *, now: datetime) -> None:
-    """Do what the verdicts ask for. Runs in the caller's transaction; the same verdict again would change nothing."""
+def _apply(walked: Sequence[_Walked], *, now: datetime) -> dict[tuple[str, str], set[str]]:
+    """Do what the verdicts ask for; give the labels that are new, by account. Runs in the caller's transaction; the same
+    verdict again would change nothing."""
     archive.save_verdicts({(w.event.network, w.event.id): w.verdict for w in walked if not w.verdict.is_empty})
     intake.save_reports([w.event for w in walked if isinstance(w.event, ReportReceived)], now=now)
     steps: list[Step] = []
@@ -332,7 +364,8 @@ def _apply(walked: Sequence[_Walked], *, now: datetime) -> None:
     if opened:
         archive.keep_media_of(request.subject for request in requests)
         archive.keep_blobs((sha256 for w in walked for sha256 in w.blobs.values() if _has_case(w, opened)), "case")
-    for (network, account_id), new in archive.add_labels(labels).items():
+    fresh = archive.add_labels(labels)
+    for (network, account_id), new in fresh.items():
         steps.append(
             Step(
                 actor="system",
@@ -358,6 +391,7 @@ def _apply(walked: Sequence[_Walked], *, now: datetime) -> None:
             now=now,
         )
     count_matches((w.verdict for w in walked), now=now)
+    return fresh
 
 
 def _preserve_if_asked(w: _Walked, live: Sequence[Fired], *, now: datetime) -> str:
@@ -480,17 +514,79 @@ def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> str:
             )
         account = getattr(event, "account", None)
         labels = archive.labels_of([(event.network, account.id)]) if account else {}
-        walker = Walker(now)
+        walker = Walker(now, ties=_ties_of([event]))
         verdict = walker.walk(event, hashes, labels, errors)
         _apply([_Walked(event, verdict, blobs)], now=now)
         lookback.keep([(event, hashes)], now=now)
         campaigns.keep([(event, hashes)], now=now)
+        evasion.note([(waiting.pk, event)], pictures={waiting.pk: _pictures(event, hashes)})
+        evasion.see_states([event], now=now)
     counters.count_verdicts([verdict], way="media")
     counters.count_unsure(walker.unsure)
     log.info(
         "event.walked", findings=len(verdict.findings), rules=[fired.rule for fired in verdict.fired], errors=errors
     )
     return "walked"
+
+
+def _pictures(event: Event, hashes: Mapping[str, MediaHashes]) -> Pictures:
+    """The hashes of an event's account's pictures, where they were made and are good enough to compare."""
+    account = getattr(event, "account", None)
+    found: dict[str, bytes] = {}
+    for name in ("avatar", "banner"):
+        media = getattr(account, name, None)
+        made = hashes.get(media.id) if media is not None else None
+        if isinstance(made, ImageHashes) and made.quality >= settings.REDSHANK.media.pdq_quality:
+            found[name] = bytes.fromhex(made.pdq)
+    return Pictures(**found)
+
+
+def ask_due(*, now: datetime, limit: int) -> int:
+    """Ask about up to `limit` new accounts that are due; give how many there were.
+
+    Where a tie is new or surer than it was, the account's newest profile event is walked again with it, and what the rules
+    ask for because of it is done, in the transaction that keeps the tie.
+    """
+    due = evasion.claim_due(now=now, limit=limit)
+    for about in due:
+        try:
+            found = evasion.ask(about, now=now)
+            with transaction.atomic():
+                answered = evasion.keep_ties(about, found, now=now)
+                if answered.grew:
+                    _walk_tied(about, answered.ties, now=now)
+        except Exception:
+            log.exception("evasion.ask_failed", account=str(about))
+    return len(due)
+
+
+def _walk_tied(about: ProfileRecord, standing: Sequence[TieRecord], *, now: datetime) -> None:
+    rows = EventRecord.objects.select_for_update().filter(network=about.network, account_id=about.account_id)
+    told = rows.filter(type__in=("account.created", "account.updated"), state=EventRecord.State.WALKED)
+    walked = told.order_by("-at", "-pk").first() or rows.filter(event_id=about.event.partition("/")[2]).first()
+    if walked is None:
+        return
+    event = decode_event(walked.body, now=walked.received_at)
+    before = archive.verdict_of(walked)
+    key = (about.network, about.account_id)
+    labels = archive.labels_of([key]).get(key, frozenset())
+    findings = tuple(finding for finding in before.findings if not _is_withheld(finding))
+    hashes = lookback.hashes_of(walked.network, walked.event_id)
+    ties = _as_facts(standing)
+    # The occasion is the tie: what the rules asked for without it was done when the event was walked.
+    without = current_rules().evaluate(Facts(event, findings, now, labels, hashes, ties=()))[0]
+    had = {fired.rule for fired in without}
+    fired = tuple(
+        one for one in current_rules().evaluate(Facts(event, findings, now, labels, hashes, ties=ties))[0]
+        if one.rule not in had
+    )  # fmt: skip
+    if not fired:
+        return
+    blobs = msgspec.json.decode(walked.blobs) if walked.blobs else {}
+    fresh = _apply([_Walked(event, Verdict(fired=fired), blobs)], now=now)
+    evasion.note_labels(standing, fresh.get(key, set()))
+    whole = Verdict(findings=before.findings, fired=(*before.fired, *fired), errors=before.errors)
+    archive.save_verdicts({(walked.network, walked.event_id): whole})
 
 
 def look_back(*, now: datetime, settled: timedelta = lookback.SETTLED) -> int:

@@ -25,7 +25,7 @@ def test_an_event_is_claimed_once_however_often_it_comes() -> None:
     first = services.claim([services.NewEvent(event=post(n)) for n in range(1200)], now=NOW)
     again = services.claim([services.NewEvent(event=post(n)) for n in range(1100, 1300)], now=NOW)
     assert len(first) == 1200
-    assert again == {("marsh", f"e{n}") for n in range(1200, 1300)}
+    assert again.keys() == {("marsh", f"e{n}") for n in range(1200, 1300)}
     assert EventRecord.objects.count() == 1300
     assert services.known_ids([("marsh", "e1"), ("other", "e1")]) == {("marsh", "e1")}
 

@@ -61,6 +61,7 @@ def command(once: bool) -> None:
             ("sweep", _Sweep),
             ("look back", _LookBack),
             ("past", _Past),
+            ("returning", _Returning),
             ("campaigns", _Campaigns),
             ("backtest", _Backtests),
         )
@@ -74,7 +75,8 @@ def command(once: bool) -> None:
             stop.set()
         for lane in lanes:
             lane.join()
-    if once and not stop.is_set():  # What was walked may have asked for actions.
+    if once and not stop.is_set():  # What was walked may be evidence, and may have asked for actions.
+        _keep_at(_Returning, stop, once)
         _keep_at(_Outbox, stop, once)
     log.info("worker.ended")
 
@@ -158,6 +160,34 @@ class _LookBack(_Job):
             or lookback.forget(now=now)
             or quarantine.forget_old(now=now)
         )
+
+
+class _Returning(_Job):
+    """Evidence is gathered, and new accounts are asked about; in between, the index of the suspended is kept in shape."""
+
+    name = "returning"
+    idle = (0.05, 0.5)
+
+    def __init__(self) -> None:
+        self._swept: datetime | None = None
+
+    def step(self) -> int:
+        from django.utils import timezone
+
+        from redshank.evasion import services as evasion
+        from redshank.evasion.targets import targets
+        from redshank.pipeline import ask_due
+
+        now = timezone.now()
+        done = evasion.gather_news(now=now) + ask_due(now=now, limit=50)
+        if done:
+            return done
+        if targets().keep(now=now):
+            return 1
+        if self._swept is None or now - self._swept >= SWEEP_EVERY:
+            self._swept = now
+            return evasion.forget(now=now) + evasion.forget_old_tokens(now=now)
+        return 0
 
 
 class _Sweep(_Job):

@@ -164,7 +164,8 @@ class EvasionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How returning accounts are sought."""
 
     young_days: Annotated[
-        int, Meta(ge=1, description="An account is asked about until it is so old; what was gathered then goes, in days.")
+        int,
+        Meta(ge=1, description="An account is asked about until it is so old; what was gathered then goes, in days."),
     ] = 30
     model: Annotated[
         str, Meta(description="Model file, made by redshank evasion. Empty: the weights to start with.")

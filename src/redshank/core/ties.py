@@ -10,7 +10,7 @@ Band = Literal["possible", "likely"]
 TieState = Literal["open", "confirmed", "rejected"]
 ReasonKind = Literal[
     "follows", "contacts", "links", "declared", "words", "name", "avatar", "device", "address", "mail", "phone",
-    "hours", "language", "time", "likeness",
+    "hours", "language", "time", "likeness", "banner", "style",
 ]  # fmt: skip
 REASON_KINDS: tuple[str, ...] = get_args(ReasonKind)
 """The kinds of evidence that speak for a tie."""

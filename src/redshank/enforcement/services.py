@@ -28,6 +28,7 @@ from redshank.enforcement import answers, letters, signing, states
 from redshank.enforcement.letters import Ask
 from redshank.enforcement.models import Action, Connector, Delivery
 from redshank.enforcement.states import WrongState
+from redshank.evasion import services as evasion
 from redshank.policies.models import Policy
 
 __all__ = [
@@ -363,6 +364,7 @@ def _update_account(action: Action, *, now: datetime) -> None:
     ).order_by("delivery__position", "pk")
     state = states.standing(states.Done(one.pk, one.verb, one.undoes_id or "") for one in done)
     archive.set_account_state(action.network, action.subject_id, state, now=now)
+    evasion.set_state(action.network, action.subject_id, state, at=now, now=now)
 
 
 def reverse(

@@ -107,7 +107,9 @@ def gather(evidence: Evidence, event: Event, account_id: str, pictures: Pictures
     changed: set[Change] = set()
     account: Account | None = getattr(event, "account", None)
     if account is not None and account.id == account_id:
-        changed |= _tell(evidence, account, event.at, pictures, whole=isinstance(event, AccountCreated | AccountUpdated))
+        changed |= _tell(
+            evidence, account, event.at, pictures, whole=isinstance(event, AccountCreated | AccountUpdated)
+        )
         if isinstance(event, FollowCreated) and event.followed.id != account_id:
             if _add(evidence.follows, event.followed.id, FOLLOW):
                 changed.add("follow")
@@ -117,11 +119,10 @@ def gather(evidence: Evidence, event: Event, account_id: str, pictures: Pictures
         elif isinstance(event, PostCreated):
             _read_post(evidence, event)
             changed.add("post")
-    elif account is not None and (
-        (isinstance(event, FollowCreated) and event.followed.id == account_id)
-        or (isinstance(event, PostCreated) and account_id in event.post.mentions)
-    ):  # Followed, or greeted.
-        if _add(evidence.followers, account.id, FOLLOWER):
+    elif account is not None:
+        followed = isinstance(event, FollowCreated) and event.followed.id == account_id
+        greeted = isinstance(event, PostCreated) and account_id in event.post.mentions
+        if (followed or greeted) and _add(evidence.followers, account.id, FOLLOWER):
             changed.add("follower")
     return changed
 
@@ -142,7 +143,13 @@ def _tell(evidence: Evidence, account: Account, at: datetime, pictures: Pictures
     changed: set[Change] = set()
     seconds = at.timestamp()
     newer = seconds >= evidence.told_at
-    for name, most in (("handle", MAX_NAME), ("display_name", MAX_NAME), ("bio", MAX_BIO), ("language", 40), ("url", 500)):
+    for name, most in (
+        ("handle", MAX_NAME),
+        ("display_name", MAX_NAME),
+        ("bio", MAX_BIO),
+        ("language", 40),
+        ("url", 500),
+    ):
         value = (getattr(account, name) or "")[:most]
         if value and value != getattr(evidence, name) and (newer or not getattr(evidence, name)):
             setattr(evidence, name, value)
@@ -326,7 +333,9 @@ def profile_of(evidence: Evidence, number: int, *, ended_at: int = 0, oldest_tok
         followers=tuple(evidence.followers),
         mentions=tuple(evidence.mentions),
         habits=habits,
-        tokens=tuple(KeyedToken(seen.purpose, seen.key, seen.value) for seen in evidence.tokens if seen.at >= oldest_token),
+        tokens=tuple(
+            KeyedToken(seen.purpose, seen.key, seen.value) for seen in evidence.tokens if seen.at >= oldest_token
+        ),
         hours=tuple(evidence.hours),
         created_at=min(evidence.created_at, 2**32 - 1),
         ended_at=ended_at,

@@ -400,7 +400,9 @@ class SuspensionIndex:
             features[rows] = part
         scores = np.array([hit[0] for hit in hits], np.float32)
         if len(hits):
-            features[:, kernels.LEAD] = scores - scores[min(5, len(hits) - 1)]
+            features[:, kernels.LEAD] = scores - (
+                scores[5] if len(hits) > 5 else 0
+            )  # Where nobody else is, all is lead.
             features[:, kernels.LISTED] = scores
         return Pairs(ids, features)
 

@@ -149,8 +149,7 @@ def bands(model: Model, *, rate: float, likely: float, possible: float) -> tuple
         good = (
             point.at
             for point in model.curve
-            if rate * point.right
-            >= precision * (rate * (point.right + point.wrong) + (1 - rate) * point.others)
+            if rate * point.right >= precision * (rate * (point.right + point.wrong) + (1 - rate) * point.others)
         )
         return min(good, default=1.0)
 

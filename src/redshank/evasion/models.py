@@ -29,7 +29,9 @@ class ProfileRecord(models.Model):
     class Meta:
         constraints = (models.UniqueConstraint(fields=("network", "account_id"), name="profile_once"),)
         indexes = (
-            models.Index(fields=("target_changed_at",), condition=Q(target_changed_at__isnull=False), name="target_changed"),
+            models.Index(
+                fields=("target_changed_at",), condition=Q(target_changed_at__isnull=False), name="target_changed"
+            ),
             models.Index(fields=("due_at",), condition=Q(due_at__isnull=False), name="profile_due"),
             models.Index(fields=("owner",), condition=Q(owner__isnull=False), name="profile_owner"),
             models.Index(fields=("seen_at",), condition=Q(target=False), name="profile_watched"),

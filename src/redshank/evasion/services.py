@@ -81,7 +81,12 @@ def note(events: Iterable[tuple[int, Event]], *, pictures: Mapping[int, Pictures
         if not isinstance(event, EVIDENCE):
             continue
         created = event.account.created_at
-        if isinstance(event, PostCreated) and created is not None and event.at - created > young and not event.post.mentions:
+        if (
+            isinstance(event, PostCreated)
+            and created is not None
+            and event.at - created > young
+            and not event.post.mentions
+        ):
             continue
         found = (pictures or {}).get(pk)
         rows.append((pk, msgspec.msgpack.encode(found) if found else b""))
@@ -112,7 +117,9 @@ def set_state(network: str, account_id: str, state: str, *, at: datetime, now: d
         if about is not None and about.target:
             return
         if about is None:
-            about = ProfileRecord(network=network, account_id=account_id, seen_at=now, evidence=pack(_from_archive(network, account_id)))
+            about = ProfileRecord(
+                network=network, account_id=account_id, seen_at=now, evidence=pack(_from_archive(network, account_id))
+            )
         about.target, about.ended_at, about.target_changed_at, about.due_at = True, at, now, None
         about.save()
         record([Step(actor="system", step="evasion.target", object=f"account:{about}")], now=now)
@@ -145,7 +152,13 @@ def withdraw(ties: Iterable[TieRecord], *, why: str, by: str, now: datetime) -> 
         tie.state, tie.changed_at = TieRecord.State.WITHDRAWN, now
         tie.save(update_fields=["state", "changed_at"])
         take_labels_back(tie)
-        step = Step(actor=by, step="tie.withdrawn", object=f"tie:{tie.pk}", reason=why, body={"was": was, "account": str(tie.new)})
+        step = Step(
+            actor=by,
+            step="tie.withdrawn",
+            object=f"tie:{tie.pk}",
+            reason=why,
+            body={"was": was, "account": str(tie.new)},
+        )
         record([step], now=now)
 
 
@@ -219,7 +232,8 @@ def _gather_news(now: datetime, limit: int) -> int:
                 changed.add(key)
             if (why := _stage(event, account_id, news, before, heap)) and not about.target:
                 about.due_at, about.why, about.event = now, why, event_key(event.network, event.id)
-    new, old = [], []
+    new: list[ProfileRecord] = []
+    old: list[ProfileRecord] = []
     for key in sorted(changed):
         about = records[key]
         about.evidence = pack(heaps[key])
@@ -392,7 +406,9 @@ def keep_ties(about: ProfileRecord, found: Sequence[Tie], *, now: datetime) -> A
     if about.due_at == leased:
         ProfileRecord.objects.filter(pk=about.pk).update(due_at=None)
     version = current_model()[1]
-    there = {tie.old_id: tie for tie in TieRecord.objects.select_for_update().filter(new=about).select_related("old", "new")}
+    there = {
+        tie.old_id: tie for tie in TieRecord.objects.select_for_update().filter(new=about).select_related("old", "new")
+    }
     olds = ProfileRecord.objects.filter(target=True).in_bulk([tie.number for tie in found])
     mine = unpack(bytes(about.evidence))
     grew, made = False, {"likely": 0, "possible": 0}
@@ -422,7 +438,14 @@ def keep_ties(about: ProfileRecord, found: Sequence[Tie], *, now: datetime) -> A
         if rose:
             grew = True
             made[tie.band] = made.get(tie.band, 0) + 1
-            body = {"account": str(about), "suspended": str(old), "band": tie.band, "probability": round(tie.probability, 4), "model": version, "why": about.why}
+            body = {
+                "account": str(about),
+                "suspended": str(old),
+                "band": tie.band,
+                "probability": round(tie.probability, 4),
+                "model": version,
+                "why": about.why,
+            }
             steps.append(Step(actor="system", step="tie.found", object=f"tie:{kept.pk}", body=body))
     seen = {tie.number for tie in found}
     faded = [one for number, one in there.items() if number not in seen and one.state == TieRecord.State.OPEN]
@@ -433,7 +456,7 @@ def keep_ties(about: ProfileRecord, found: Sequence[Tie], *, now: datetime) -> A
     return Answered(ties=tuple(sorted(standing, key=lambda one: -one.probability)), grew=grew)
 
 
-def note_labels(ties: Sequence[TieRecord], labels: Collection[str]) -> None:
+def note_labels(ties: Sequence[TieRecord], labels: set[str]) -> None:
     """These labels were put on the new account because of these ties. In the caller's transaction."""
     for tie in ties:
         if labels - set(tie.labels):

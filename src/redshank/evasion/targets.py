@@ -47,7 +47,7 @@ class Targets:
         self._stamp: object = None
         self._index = SuspensionIndex.build(encode([]))
         self._since: datetime | None = None
-        self._known: dict[int, datetime] = {}
+        self._known: dict[int, tuple[datetime, bool, int]] = {}
         self._asked = 0.0
         self.changes = 0
 
@@ -92,10 +92,10 @@ class Targets:
             changed = changed.filter(target=True)
         new: list[int] = []
         gone: list[int] = []
-        for pk, at, target in changed.values_list("pk", "target_changed_at", "target"):
-            if self._known.get(pk) == at:
+        for pk, at, target, version in changed.values_list("pk", "target_changed_at", "target", "version"):
+            if at is None or self._known.get(pk) == (at, target, version):
                 continue
-            self._known[pk] = at
+            self._known[pk] = (at, target, version)
             (new if target else gone).append(pk)
             self._since = at if self._since is None else max(self._since, at)
         for pk in gone:
@@ -105,7 +105,7 @@ class Targets:
             self.changes += len(encoded)
         if self._since is not None and len(self._known) > 10_000:
             old = self._since - 2 * OVERLAP
-            self._known = {pk: at for pk, at in self._known.items() if at >= old}
+            self._known = {pk: known for pk, known in self._known.items() if known[0] >= old}
 
     def keep(self, *, now: datetime, always: bool = False) -> bool:
         """Write the base anew, from the store, where enough has changed, or `always`; whether it was written.

@@ -6,7 +6,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -15,98 +14,250 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='News',
+            name="News",
             fields=[
-                ('event_id', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('pictures', models.BinaryField(default=b'', help_text="Hashes of its account's pictures, where they were made here.")),
+                ("event_id", models.BigIntegerField(primary_key=True, serialize=False)),
+                (
+                    "pictures",
+                    models.BinaryField(
+                        default=b"", help_text="Hashes of its account's pictures, where they were made here."
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='DayCount',
+            name="DayCount",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('model', models.CharField(max_length=80)),
-                ('asked', models.PositiveIntegerField(default=0)),
-                ('likely', models.PositiveIntegerField(default=0, help_text='New ties that were likely when they were made.')),
-                ('possible', models.PositiveIntegerField(default=0)),
-                ('confirmed', models.PositiveIntegerField(default=0)),
-                ('rejected', models.PositiveIntegerField(default=0)),
-                ('expected', models.FloatField(default=0, help_text='Sum of the probabilities of what was decided.')),
-                ('blind_confirmed', models.PositiveIntegerField(default=0)),
-                ('blind_rejected', models.PositiveIntegerField(default=0)),
-                ('erased', models.PositiveIntegerField(default=0, help_text='Accounts whose data went because the law wanted it.')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField()),
+                ("model", models.CharField(max_length=80)),
+                ("asked", models.PositiveIntegerField(default=0)),
+                (
+                    "likely",
+                    models.PositiveIntegerField(default=0, help_text="New ties that were likely when they were made."),
+                ),
+                ("possible", models.PositiveIntegerField(default=0)),
+                ("confirmed", models.PositiveIntegerField(default=0)),
+                ("rejected", models.PositiveIntegerField(default=0)),
+                ("expected", models.FloatField(default=0, help_text="Sum of the probabilities of what was decided.")),
+                ("blind_confirmed", models.PositiveIntegerField(default=0)),
+                ("blind_rejected", models.PositiveIntegerField(default=0)),
+                (
+                    "erased",
+                    models.PositiveIntegerField(
+                        default=0, help_text="Accounts whose data went because the law wanted it."
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('day', 'model'), name='evasion_day_once')],
+                "constraints": [models.UniqueConstraint(fields=("day", "model"), name="evasion_day_once")],
             },
         ),
         migrations.CreateModel(
-            name='ProfileRecord',
+            name="ProfileRecord",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('network', models.CharField(max_length=63)),
-                ('account_id', models.CharField(max_length=200)),
-                ('evidence', models.BinaryField(default=b'', help_text='An Evidence, packed; empty where it was erased.')),
-                ('seen_at', models.DateTimeField(help_text='When we first gathered something of it.')),
-                ('target', models.BooleanField(default=False, help_text='It is suspended: new accounts are compared with it.')),
-                ('ended_at', models.DateTimeField(blank=True, help_text='When it was suspended.', null=True)),
-                ('target_changed_at', models.DateTimeField(blank=True, help_text='When it last became a target, changed as one, or ceased to be one.', null=True)),
-                ('due_at', models.DateTimeField(blank=True, help_text='When it is to be asked about (again).', null=True)),
-                ('why', models.CharField(blank=True, help_text='What made it due: sign-up, 5 follows, first posts, …', max_length=40)),
-                ('event', models.CharField(blank=True, help_text='The event of its own that did, as network/id.', max_length=300)),
-                ('version', models.PositiveIntegerField(default=0, help_text='Grows with its evidence.')),
-                ('owner', models.BigIntegerField(blank=True, help_text="The first account of its owner's chain, where a person confirmed one.", null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("network", models.CharField(max_length=63)),
+                ("account_id", models.CharField(max_length=200)),
+                (
+                    "evidence",
+                    models.BinaryField(default=b"", help_text="An Evidence, packed; empty where it was erased."),
+                ),
+                ("seen_at", models.DateTimeField(help_text="When we first gathered something of it.")),
+                (
+                    "target",
+                    models.BooleanField(default=False, help_text="It is suspended: new accounts are compared with it."),
+                ),
+                ("ended_at", models.DateTimeField(blank=True, help_text="When it was suspended.", null=True)),
+                (
+                    "target_changed_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="When it last became a target, changed as one, or ceased to be one.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "due_at",
+                    models.DateTimeField(blank=True, help_text="When it is to be asked about (again).", null=True),
+                ),
+                (
+                    "why",
+                    models.CharField(
+                        blank=True, help_text="What made it due: sign-up, 5 follows, first posts, …", max_length=40
+                    ),
+                ),
+                (
+                    "event",
+                    models.CharField(
+                        blank=True, help_text="The event of its own that did, as network/id.", max_length=300
+                    ),
+                ),
+                ("version", models.PositiveIntegerField(default=0, help_text="Grows with its evidence.")),
+                (
+                    "owner",
+                    models.BigIntegerField(
+                        blank=True,
+                        help_text="The first account of its owner's chain, where a person confirmed one.",
+                        null=True,
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('target_changed_at__isnull', False)), fields=['target_changed_at'], name='target_changed'), models.Index(condition=models.Q(('due_at__isnull', False)), fields=['due_at'], name='profile_due'), models.Index(condition=models.Q(('owner__isnull', False)), fields=['owner'], name='profile_owner'), models.Index(condition=models.Q(('target', False)), fields=['seen_at'], name='profile_watched')],
-                'constraints': [models.UniqueConstraint(fields=('network', 'account_id'), name='profile_once')],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("target_changed_at__isnull", False)),
+                        fields=["target_changed_at"],
+                        name="target_changed",
+                    ),
+                    models.Index(condition=models.Q(("due_at__isnull", False)), fields=["due_at"], name="profile_due"),
+                    models.Index(condition=models.Q(("owner__isnull", False)), fields=["owner"], name="profile_owner"),
+                    models.Index(condition=models.Q(("target", False)), fields=["seen_at"], name="profile_watched"),
+                ],
+                "constraints": [models.UniqueConstraint(fields=("network", "account_id"), name="profile_once")],
             },
         ),
         migrations.CreateModel(
-            name='NeverTie',
+            name="NeverTie",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('network', models.CharField(max_length=63)),
-                ('account_id', models.CharField(max_length=200)),
-                ('other_network', models.CharField(blank=True, help_text='Empty: it holds towards every account.', max_length=63)),
-                ('other_id', models.CharField(blank=True, max_length=200)),
-                ('what', models.CharField(choices=[('journalist', 'journalist'), ('researcher', 'researcher'), ('relative', 'relative'), ('fan', 'fan'), ('other', 'someone else')], max_length=12)),
-                ('reason', models.TextField()),
-                ('at', models.DateTimeField()),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('ended_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("network", models.CharField(max_length=63)),
+                ("account_id", models.CharField(max_length=200)),
+                (
+                    "other_network",
+                    models.CharField(blank=True, help_text="Empty: it holds towards every account.", max_length=63),
+                ),
+                ("other_id", models.CharField(blank=True, max_length=200)),
+                (
+                    "what",
+                    models.CharField(
+                        choices=[
+                            ("journalist", "journalist"),
+                            ("researcher", "researcher"),
+                            ("relative", "relative"),
+                            ("fan", "fan"),
+                            ("other", "someone else"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("reason", models.TextField()),
+                ("at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
+                (
+                    "ended_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['network', 'account_id'], name='never_tie_account')],
+                "indexes": [models.Index(fields=["network", "account_id"], name="never_tie_account")],
             },
         ),
         migrations.CreateModel(
-            name='TieRecord',
+            name="TieRecord",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('probability', models.FloatField()),
-                ('band', models.CharField(blank=True, choices=[('likely', 'likely'), ('possible', 'possible'), ('', 'below possible')], max_length=8)),
-                ('reasons', models.JSONField(help_text='Reasons: kind, bits, what was seen. They add up to log2 of the odds.')),
-                ('shared', models.JSONField(default=dict, help_text='What both had in common when it was scored last.')),
-                ('model', models.CharField(help_text="The model's version.", max_length=80)),
-                ('moments', models.JSONField(default=list, help_text='How the answer grew: time, occasion, probability, band.')),
-                ('state', models.CharField(choices=[('open', 'waiting'), ('confirmed', 'confirmed'), ('rejected', 'rejected'), ('withdrawn', 'withdrawn')], default='open', max_length=9)),
-                ('blind', models.BooleanField(default=False, help_text='Part of the audit: its score is hidden until it is decided.')),
-                ('labels', models.JSONField(default=list, help_text='Labels of ours that rules put on the new account because of it.')),
-                ('made_at', models.DateTimeField()),
-                ('changed_at', models.DateTimeField()),
-                ('decided_at', models.DateTimeField(blank=True, null=True)),
-                ('reason', models.TextField(blank=True)),
-                ('independent', models.BooleanField(default=False, help_text='The person knew it from elsewhere: only then is anything learned from it.')),
-                ('decided_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('new', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='ties', to='evasion.profilerecord')),
-                ('old', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tied', to='evasion.profilerecord')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("probability", models.FloatField()),
+                (
+                    "band",
+                    models.CharField(
+                        blank=True,
+                        choices=[("likely", "likely"), ("possible", "possible"), ("", "below possible")],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "reasons",
+                    models.JSONField(help_text="Reasons: kind, bits, what was seen. They add up to log2 of the odds."),
+                ),
+                (
+                    "shared",
+                    models.JSONField(default=dict, help_text="What both had in common when it was scored last."),
+                ),
+                ("model", models.CharField(help_text="The model's version.", max_length=80)),
+                (
+                    "moments",
+                    models.JSONField(default=list, help_text="How the answer grew: time, occasion, probability, band."),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("open", "waiting"),
+                            ("confirmed", "confirmed"),
+                            ("rejected", "rejected"),
+                            ("withdrawn", "withdrawn"),
+                        ],
+                        default="open",
+                        max_length=9,
+                    ),
+                ),
+                (
+                    "blind",
+                    models.BooleanField(
+                        default=False, help_text="Part of the audit: its score is hidden until it is decided."
+                    ),
+                ),
+                (
+                    "labels",
+                    models.JSONField(
+                        default=list, help_text="Labels of ours that rules put on the new account because of it."
+                    ),
+                ),
+                ("made_at", models.DateTimeField()),
+                ("changed_at", models.DateTimeField()),
+                ("decided_at", models.DateTimeField(blank=True, null=True)),
+                ("reason", models.TextField(blank=True)),
+                (
+                    "independent",
+                    models.BooleanField(
+                        default=False,
+                        help_text="The person knew it from elsewhere: only then is anything learned from it.",
+                    ),
+                ),
+                (
+                    "decided_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "new",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="ties", to="evasion.profilerecord"
+                    ),
+                ),
+                (
+                    "old",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="tied", to="evasion.profilerecord"
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('state', 'open')), fields=['-probability'], name='tie_open'), models.Index(condition=models.Q(('decided_at__isnull', False)), fields=['decided_at'], name='tie_decided')],
-                'constraints': [models.UniqueConstraint(fields=('new', 'old'), name='tie_once')],
+                "indexes": [
+                    models.Index(condition=models.Q(("state", "open")), fields=["-probability"], name="tie_open"),
+                    models.Index(
+                        condition=models.Q(("decided_at__isnull", False)), fields=["decided_at"], name="tie_decided"
+                    ),
+                ],
+                "constraints": [models.UniqueConstraint(fields=("new", "old"), name="tie_once")],
             },
         ),
     ]
