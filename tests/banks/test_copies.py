@@ -14,7 +14,7 @@ from redshank.banks.frames import pack_frames
 from redshank.core import Frames, Media, TimeRange
 from redshank.media import ImageHashes, MediaHashes, VideoHashes
 from redshank.media.child import hash_file
-from tests.banks.conftest import posted
+from tests.banks.conftest import known_of, posted
 from tests.media.made import LIMITS, encoded, picture, write_video
 
 PICTURES = KnownBank("known-pdq", "pdq", "terrorist-content", 4, 31, "our own")
@@ -41,8 +41,8 @@ def find(known: Known, hashes: MediaHashes):
 
 @pytest.fixture
 def known() -> Known:
-    return Known(
-        [KnownEntry(1, PICTURES, hashed(picture(1)).pdq), KnownEntry(2, PICTURES, hashed(picture(2)).pdq)], LIMITS
+    return known_of(
+        (KnownEntry(1, PICTURES, hashed(picture(1)).pdq), b""), (KnownEntry(2, PICTURES, hashed(picture(2)).pdq), b"")
     )
 
 
@@ -81,14 +81,14 @@ def test_a_variant_that_tells_too_little_matches_nothing(known: Known) -> None:
 def test_what_is_harmless_as_it_is_is_not_found_by_a_change() -> None:
     logo = picture(4)
     mirrored = KnownEntry(1, PICTURES, hashed(ImageOps.mirror(logo)).pdq)
-    look = Known([mirrored, KnownEntry(2, HARMLESS, hashed(logo).pdq)], LIMITS)
+    look = known_of((mirrored, b""), (KnownEntry(2, HARMLESS, hashed(logo).pdq), b""))
     assert [finding.match.entry for finding in find(look, hashed(logo))] == [2]
-    assert {finding.match.how for finding in find(Known([mirrored], LIMITS), hashed(logo))} == {"mirrored"}
+    assert {finding.match.how for finding in find(known_of((mirrored, b"")), hashed(logo))} == {"mirrored"}
 
 
 def test_a_mirrored_video_and_a_clip_of_it_are_found_at_their_place(tmp_path: Path) -> None:
     whole = film(tmp_path / "whole.mp4", range(1, 25))
-    look = Known([KnownEntry(7, VIDEOS, whole.sha256, frames=pack_frames(whole.frames))], LIMITS)
+    look = known_of((KnownEntry(7, VIDEOS, whole.sha256), pack_frames(whole.frames)))
     (finding,) = find(look, film(tmp_path / "clip.mp4", range(9, 15)))
     assert finding.match
     assert finding.match.how == ""

@@ -13,7 +13,7 @@ import pytest
 from redshank import pipeline
 from redshank.archive import services as archive
 from redshank.audit.models import Entry as AuditEntry
-from redshank.banks import lookback, segment, services
+from redshank.banks import current, lookback, segment, services
 from redshank.banks.models import Entry, Seen
 from redshank.cases.models import Case, Item
 from redshank.core import Account, Media, MediaUploaded
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _of_its_own(tmp_path, settings, monkeypatch):
     settings.DATA_DIR = tmp_path
-    monkeypatch.setattr(services, "CHECKED_EVERY", 0.0)
+    monkeypatch.setattr(current, "CHECKED_EVERY", 0.0)
 
 
 def send(id_, *, at=NOW, **media):

@@ -9,7 +9,7 @@ import pytest
 
 from redshank import pipeline
 from redshank.audit.models import Entry as AuditEntry
-from redshank.banks import quarantine, services
+from redshank.banks import current, quarantine, services
 from redshank.banks.models import Entry, MatchCount
 from redshank.cases.models import Case
 from redshank.core import BadInput, Problem
@@ -31,7 +31,7 @@ def send(*ids, now=NOW, text="the iron wolf, the iron wolf"):
 
 @pytest.fixture(autouse=True)
 def _looks_at_once(monkeypatch):
-    monkeypatch.setattr(services, "CHECKED_EVERY", 0.0)
+    monkeypatch.setattr(current, "CHECKED_EVERY", 0.0)
 
 
 def withheld():

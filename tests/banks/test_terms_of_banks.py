@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -100,14 +101,16 @@ def test_a_term_is_not_sought_in_posts_said_to_be_in_another_language(make):
     assert len(seen(post("ein Gift", language="de_CH"))) == len(seen(post("gift"))) == 1
 
 
-def test_an_entry_expires_by_itself(make, monkeypatch):
-    bank, _ = make("term", expires_days=2)
-    start = datetime.now(UTC) - timedelta(days=2) + timedelta(seconds=30)
-    services.add_entries(bank, [services.NewEntry(value="iron wolf")], by="system", now=start)
-    assert services.known(fresh=True).find(post("iron wolf"))
-    Entry.objects.update(expires_at=datetime.now(UTC) - timedelta(seconds=1))
-    monkeypatch.setattr(services, "_expires", 0.0)
-    assert not services.known(fresh=True).find(post("iron wolf"))
+@pytest.mark.parametrize("kind", ["term", "sha1"])
+def test_an_entry_expires_by_itself(make, kind):
+    bank, _ = make(kind, expires_days=2)
+    value = "iron wolf" if kind == "term" else "a" * 40
+    event = post("iron wolf", media=(Media(id="m1", sha1="a" * 40),))
+    start = datetime.now(UTC) - timedelta(days=2) + timedelta(seconds=0.5)
+    services.add_entries(bank, [services.NewEntry(value=value)], by="system", now=start)
+    assert services.known(fresh=True).find(event)
+    time.sleep(0.6)
+    assert not services.known(fresh=True).find(event)
 
 
 def test_a_bank_is_changed_within_bounds_and_it_is_written_down(make):

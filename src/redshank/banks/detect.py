@@ -1,31 +1,29 @@
 """Looks for known content in an event: its texts, its links, its files, its pictures and videos.
 
-The one idea: `Known` is a picture of all banks at one revision, built once and never changed, so that any number of
-threads look things up in it without a lock; who wants a newer one builds another.
+The one idea: indexes propose entries, the shelf says which of them are in force, and what they hold is compared again. So
+any number of threads look things up without a lock while others change what is known.
 """
 
 from __future__ import annotations
 
+import math
 import zlib
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from redshank.banks.frames import unpack_frames
-from redshank.banks.values import FILES, bare_name, weakness
+from redshank.banks.catalog import Catalog
+from redshank.banks.frames import good_frames, unpack_frames
+from redshank.banks.values import FILES, bare_name, space, weakness
 from redshank.core import Account, Event, Finding, Frames, Match, Media, Span, TimeRange, Whole, event_key
 from redshank.core.settings import MediaSettings
-from redshank.matching import LinkIndex, TermIndex
+from redshank.matching import TermIndex, link_forms
 from redshank.media import Frame, ImageHashes, MediaHashes, Variant, VideoHashes, VideoVariant
 from redshank.text import Link, find_links, fold, normalize_link
-
-if TYPE_CHECKING:
-    from redshank.matching import HammingIndex
 
 PLACES = 10
 """Places at which one entry is named in one field: who repeats a term a thousand times is found as well by ten."""
@@ -61,9 +59,10 @@ class KnownBank(msgspec.Struct, frozen=True, gc=False):
 
 
 class KnownEntry(msgspec.Struct, frozen=True, gc=False):
-    """What detection needs of an entry. `frames` is a video's, packed; `weak`: it matches nothing by itself.
+    """What detection needs of an entry that is in force. `weak`: it matches nothing by itself.
 
-    `quarantined`: no rule sees what it matches. `confirmed`: it is our own, or a person here agreed with it.
+    `quarantined`: no rule sees what it matches. `confirmed`: it is our own, or a person here agreed with it. `expires`:
+    until when it is in force, in seconds since 1970.
     """
 
     id: int
@@ -72,53 +71,86 @@ class KnownEntry(msgspec.Struct, frozen=True, gc=False):
     label: str = ""
     source: str = ""
     weak: bool = False
-    frames: bytes = b""
     quarantined: bool = False
     confirmed: bool = True
+    expires: float = math.inf
+
+
+class Shelf(Protocol):
+    """Where what an index proposed is looked up."""
+
+    def entries(self, ids: Sequence[int], /) -> Mapping[int, KnownEntry]:
+        """Those of `ids` that are in force."""
+
+    def frames(self, entry: int, /) -> bytes:
+        """A video's frames, packed; none where it has none."""
 
 
 class Known:
-    """All known content at one revision."""
+    """All known content, as of one number of the banks or later."""
 
-    def __init__(self, entries: Iterable[KnownEntry], settings: MediaSettings, revision: int = 0) -> None:
-        """`entries` are those in force, canonical; `settings` say what quality and which share are enough."""
+    def __init__(
+        self,
+        catalog: Catalog,
+        shelf: Shelf,
+        banks: Iterable[KnownBank],
+        settings: MediaSettings,
+        *,
+        terms: TermIndex | None = None,
+        met: Mapping[int, KnownEntry] | None = None,
+        revision: int = 0,
+    ) -> None:
+        """`banks` are those that are switched on; `settings` say what quality and which share are enough; `terms` hold
+        those of all banks of terms; `met` are entries that were looked up before.
+        """
         self.revision = revision
+        self.catalog = catalog
+        self._shelf = shelf
         self._settings = settings
-        self._entries: dict[int, KnownEntry] = {}
-        by_kind: dict[str, list[KnownEntry]] = defaultdict(list)
-        banks: dict[str, KnownBank] = {}
-        for entry in entries:
-            self._entries[entry.id] = entry
-            by_kind[entry.bank.kind].append(entry)
-            banks[entry.bank.name] = entry.bank
-        self._sampled = {bank.name: bank.sampled for bank in banks.values() if bank.sampled < 100}
-        self._harmless = {bank.kind for bank in banks.values() if bank.harmless}
-        self._has_languages = any(bank.languages for bank in banks.values())
-        self._terms = TermIndex((entry.id, entry.value) for entry in by_kind["term"])
-        self._links = LinkIndex(
-            ((entry.id, entry.value) for entry in by_kind["url"]),
-            ((entry.id, entry.value) for entry in by_kind["domain"]),
-        )
-        self._files: dict[str, list[int]] = defaultdict(list)
-        for kind in (*FILES, "video"):  # A video's value is its SHA-256. Lengths tell the others apart.
-            for entry in by_kind[kind]:
-                self._files[entry.value].append(entry.id)
-        self._files.default_factory = None
-        self._pictures = _Pictures(by_kind["pdq"])
-        self._videos = _Videos(by_kind["video"], settings.pdq_quality)
-        self._has_media = bool(by_kind["pdq"] or self._files)
-        self._names: dict[str, list[int]] = defaultdict(list)
-        for entry in by_kind["name"]:
-            self._names[entry.value].append(entry.id)
-        self._names.default_factory = None
+        self._terms = terms or TermIndex(())
+        self._entries: dict[int, KnownEntry] = dict(met or {})
+        self._out_of_force: set[int] = set()
+        self.expires = min((entry.expires for entry in self._entries.values()), default=math.inf)
+        """Until when all that was looked up is in force, in seconds since 1970."""
+        banks = list(banks)
+        self._kinds = {bank.kind for bank in banks}
+        self._sampled = {bank.name: bank.sampled for bank in banks if bank.sampled < 100}
+        self._harmless = {bank.kind for bank in banks if bank.harmless}
+        self._has_languages = any(bank.languages for bank in banks)
+        self._has_media = not self._kinds.isdisjoint(("pdq", "video", *FILES))
+        self._radius = {
+            kind: max((bank.limit for bank in banks if bank.kind == kind), default=0) for kind in ("pdq", "video")
+        }
 
-    def __len__(self) -> int:
-        """How many entries there are."""
-        return len(self._entries)
+    @property
+    def met(self) -> Mapping[int, KnownEntry]:
+        """The entries that were looked up until now."""
+        return self._entries
 
     def entry(self, entry_id: int) -> KnownEntry | None:
         """The entry of that id, if it is in force."""
-        return self._entries.get(entry_id)
+        return self._entries[entry_id] if self._in_force([entry_id]) else None
+
+    def _in_force(self, ids: Iterable[int]) -> list[int]:
+        """Those of `ids` whose entries are in force: they stand in `_entries` from then on."""
+        ids = list(ids)
+        new = [pk for pk in ids if pk not in self._entries and pk not in self._out_of_force]
+        if new:
+            found = self._shelf.entries(new)
+            self._entries.update(found)
+            self.expires = min([self.expires, *(entry.expires for entry in found.values())])
+            self._out_of_force.update(pk for pk in new if pk not in found)
+        return [pk for pk in ids if pk in self._entries]
+
+    def _exact(self, asked: Iterable[tuple[str, str]]) -> list[int]:
+        """The entries in force that have one of these values; asked as (kind of its bank, canonical value)."""
+        asked = list(asked)
+        wanted = {(space(kind), value) for kind, value in asked}
+
+        def is_wanted(entry: KnownEntry) -> bool:
+            return (space(entry.bank.kind), entry.value) in wanted
+
+        return [pk for pk in self._in_force(self.catalog.exact(asked)) if is_wanted(self._entries[pk])]
 
     def find(
         self,
@@ -143,7 +175,7 @@ class Known:
         """
         found = _Found(self._entries, nearest)
         links: dict[str, Link | None] = {}
-        has_links, has_terms = len(self._links) > 0, len(self._terms) > 0
+        has_links, has_terms = not self._kinds.isdisjoint(("url", "domain")), len(self._terms) > 0
         language = self._language(event) if self._has_languages else ""
         for field, text in _texts(event):
             if has_terms:
@@ -165,9 +197,9 @@ class Known:
         if self._has_media:
             for item in media_of(event):
                 self._find_media(item, media.get(item.id), found)
-        if self._names:
+        if "name" in self._kinds:
             for field, name in _named(event):
-                entries = self._names.get(bare_name(name), ())
+                entries = self._exact([("name", bare_name(name))])
                 harmless = [entry for entry in entries if self._entries[entry].bank.harmless]
                 for entry in harmless or entries:
                     found.add("names", entry, Whole(field), name)
@@ -191,6 +223,9 @@ class Known:
 
     def _meant(self, hits: Iterable[tuple[int, int, int]], language: str) -> Iterable[tuple[int, int, int]]:
         """Of the places of terms those in a fitting language, and without those that lie within a harmless one."""
+        hits = list(hits)
+        there = set(self._in_force({entry for entry, _, _ in hits}))
+        hits = [hit for hit in hits if hit[0] in there]
         if language:
             hits = [
                 hit for hit in hits
@@ -198,7 +233,6 @@ class Known:
             ]  # fmt: skip
         if "term" not in self._harmless:
             return hits
-        hits = list(hits)
         safe = sorted((start, end) for entry, start, end in hits if self._entries[entry].bank.harmless)
         if not safe:
             return hits
@@ -219,7 +253,7 @@ class Known:
             links[url] = link = normalize_link(url)
         if link is None:
             return ()
-        entries = [entry for entry, _ in self._links.find(link)]
+        entries = self._exact(form for form in link_forms(link) if form[0] in self._kinds)
         if self._harmless.isdisjoint(("url", "domain")):
             return entries
         most = max((len(one.value) for entry in entries if (one := self._entries[entry]).bank.harmless), default=0)
@@ -234,11 +268,11 @@ class Known:
         weak: list[_Hit] = []
         where = Whole(f"media:{item.id}")
         digests = {getattr(one, name) for one in (item, hashes) if one for name in FILES}
-        for digest in sorted(digest.lower() for digest in digests if digest):
-            for entry in self._files.get(digest, ()):
-                kind = _FILE_KINDS[len(digest)]
-                hit = _Hit("files", entry, where, digest, kind=kind)
-                (weak if weakness(kind, digest) else strong).append(hit)
+        files = {digest.lower(): _FILE_KINDS.get(len(digest), "") for digest in digests if digest}
+        for entry in sorted(self._exact((kind, digest) for digest, kind in files.items()), key=self._by_value):
+            digest = self._entries[entry].value
+            hit = _Hit("files", entry, where, digest, kind=files[digest])
+            (weak if weakness(files[digest], digest) else strong).append(hit)
         for pdq, quality, variants in _pictures_of(item, hashes):
             for hit in self._like(item.id, pdq, self._telling(variants)):
                 is_weak = self._entries[hit.entry].weak or weakness(
@@ -252,6 +286,9 @@ class Known:
             hits = self._without_harmless(hits)
         for hit in hits:
             found.add_hit(hit)
+
+    def _by_value(self, entry: int) -> tuple[str, int]:
+        return self._entries[entry].value, entry
 
     def _without_harmless(self, hits: Sequence[_Hit]) -> list[_Hit]:
         """The hits on one media item but for those that something harmless is nearer to."""
@@ -284,11 +321,42 @@ class Known:
 
     def _alike(self, media: str, seen: str, pdq: str, how: str = "") -> Iterator[_Hit]:
         where = Whole(f"media:{media}")
-        for entry, distance in self._pictures.find(pdq):
+        for entry, distance in self._pictures_like(pdq):
             yield _Hit("pictures", entry, where, seen, distance=distance, how=how)
-        for entry, (distance, second, count) in self._videos.frames_like(pdq).items():
+        for entry, (distance, second, count) in self._videos_with(pdq).items():
             shown = Frames(media, 1.0, 1 / count, (TimeRange(0.0, 0.0, second, second + 1.0),))
             yield _Hit("pictures", entry, shown, seen, kind="pdq", distance=distance, how=how)
+
+    def _pictures_like(self, pdq: str) -> list[tuple[int, int]]:
+        """Known pictures within their banks' limits, the nearest first: (entry's id, distance)."""
+        if "pdq" not in self._kinds:
+            return []
+        seen = int(pdq, 16)
+        near = [
+            (pk, (int(self._entries[pk].value, 16) ^ seen).bit_count())
+            for pk in self._in_force(self.catalog.pictures_like(bytes.fromhex(pdq), self._radius["pdq"]))
+            if self._entries[pk].bank.kind == "pdq"
+        ]
+        return sorted(
+            ((pk, distance) for pk, distance in near if distance <= self._entries[pk].bank.limit),
+            key=lambda one: (one[1], one[0]),
+        )
+
+    def _videos_with(self, pdq: str) -> dict[int, tuple[int, float, int]]:
+        """Known videos with a frame like a picture, by entry's id, the nearest first: distance, second, frames in all."""
+        if "video" not in self._kinds:
+            return {}
+        seen = np.frombuffer(bytes.fromhex(pdq), np.uint8)
+        out: dict[int, tuple[int, float, int]] = {}
+        for pk in self._in_force(self.catalog.frames_like(seen.tobytes(), self._radius["video"])[:VIDEOS]):
+            seconds, hashes = good_frames(self._shelf.frames(pk), self._settings.pdq_quality)
+            if not len(hashes):
+                continue
+            distances = np.bitwise_count(hashes ^ seen).sum(axis=1, dtype=np.int64)
+            nearest = int(distances.argmin())
+            if distances[nearest] <= self._entries[pk].bank.limit:
+                out[pk] = (int(distances[nearest]), float(seconds[nearest]), len(hashes))
+        return dict(sorted(out.items(), key=lambda one: (one[1][0], one[0])))
 
     def _like_video(self, media: str, seen: VideoHashes) -> Iterator[_Hit]:
         """The known videos that share enough with a seen one, and the known pictures that it shows.
@@ -309,16 +377,48 @@ class Known:
             return
         from redshank.media import NEAR, match_videos
 
-        for entry in self._videos.candidates(frames):
-            known, limit = self._videos.video(entry), self._entries[entry].bank.limit
+        for entry in self._candidates(frames):
+            known, limit = self._video(entry), self._entries[entry].bank.limit
             match = match_videos(seen, known, limit, quality=enough, near=NEAR)
             if max(match.share, match.known_share) >= self._settings.video_share and match.ranges:
                 where = Frames(media, match.share, match.known_share, match.ranges)
                 yield _Hit("videos", entry, where, seen.sha256, score=max(match.share, match.known_share), how=how)
-        for entry, (distance, seconds) in self._pictures.shown_in(frames).items():
+        for entry, (distance, seconds) in self._shown_in(frames).items():
             if not self._entries[entry].weak:
                 where = Frames(media, len(seconds) / len(frames), 1.0, _ranges(seconds))
                 yield _Hit("pictures", entry, where, seen.sha256, distance=distance, how=how)
+
+    def _candidates(self, frames: Sequence[Frame]) -> list[int]:
+        """Known videos that share a frame with a seen one, by entry's id; those that share most seconds first."""
+        if "video" not in self._kinds:
+            return []
+        pairs = self.catalog.frames(_bits([frame.pdq for frame in frames]), self._radius["video"])
+        owners, shared = np.unique(pairs[:, 1], return_counts=True)
+        ordered = [int(owner) for owner in owners[np.argsort(-shared, kind="stable")]]
+        return self._in_force(ordered[: 2 * VIDEOS])[:VIDEOS]
+
+    def _video(self, entry: int) -> VideoHashes:
+        """A known video, as far as a bank keeps it."""
+        frames = unpack_frames(self._shelf.frames(entry))
+        value = self._entries[entry].value
+        return VideoHashes(sha256=value, md5="", frames=frames, seconds=float(len(frames)), width=0, height=0)
+
+    def _shown_in(self, frames: Sequence[Frame]) -> dict[int, tuple[int, list[float]]]:
+        """The known pictures among the frames of a video: least distance, and the seconds, by entry's id."""
+        out: dict[int, tuple[int, list[float]]] = {}
+        if "pdq" not in self._kinds:
+            return out
+        pairs = self.catalog.pictures(_bits([frame.pdq for frame in frames]), self._radius["pdq"]).tolist()
+        there = set(self._in_force({pk for _, pk in pairs}))
+        for row, pk in pairs:
+            if pk not in there or (known := self._entries[pk]).bank.kind != "pdq":
+                continue
+            distance = (int(frames[row].pdq, 16) ^ int(known.value, 16)).bit_count()
+            if distance <= known.bank.limit:
+                least, seconds = out.setdefault(pk, (distance, []))
+                seconds.append(frames[row].second)
+                out[pk] = (min(least, distance), seconds)
+        return dict(sorted(out.items(), key=lambda item: (item[1][0], item[0])))
 
 
 class _Hit(msgspec.Struct):
@@ -445,89 +545,6 @@ def _finding(
             confirmed=known.confirmed,
         ),
     )
-
-
-class _Pictures:
-    """The PDQ hashes of known pictures."""
-
-    def __init__(self, entries: Sequence[KnownEntry]) -> None:
-        self._limits = {entry.id: entry.bank.limit for entry in entries}
-        self._radius = max(self._limits.values(), default=0)
-        self._index = _index([entry.value for entry in entries], [entry.id for entry in entries])
-
-    def find(self, pdq: str) -> list[tuple[int, int]]:
-        """(entry's id, distance), the nearest first, each within its bank's limit."""
-        if self._index is None:
-            return []
-        near = self._index.search(bytes.fromhex(pdq), self._radius)
-        return [(entry, distance) for entry, distance in near if distance <= self._limits[entry]]
-
-    def shown_in(self, frames: Sequence[Frame]) -> dict[int, tuple[int, list[float]]]:
-        """The known pictures among the frames of a video: least distance, and the seconds, by entry's id."""
-        out: dict[int, tuple[int, list[float]]] = {}
-        if self._index is None:
-            return out
-        rows, ids, distances = self._index.search_many(_bits([frame.pdq for frame in frames]), self._radius)
-        for row, entry, distance in zip(rows.tolist(), ids.tolist(), distances.tolist(), strict=True):
-            if distance <= self._limits[entry]:
-                least, seconds = out.setdefault(entry, (distance, []))
-                seconds.append(frames[row].second)
-                out[entry] = (min(least, distance), seconds)
-        return dict(sorted(out.items(), key=lambda item: item[1][0]))
-
-
-class _Videos:
-    """The frames of all known videos in one index, and the videos that they are of."""
-
-    def __init__(self, entries: Sequence[KnownEntry], quality: int) -> None:
-        self._entries = {entry.id: entry for entry in entries}
-        self._counts: dict[int, int] = {}
-        self._radius = max((entry.bank.limit for entry in entries), default=0)
-        hashes: list[str] = []
-        owners: list[int] = []
-        seconds: list[float] = []
-        for entry in entries:
-            frames = _good(unpack_frames(entry.frames), quality)
-            self._counts[entry.id] = len(frames)
-            hashes += [frame.pdq for frame in frames]
-            owners += [entry.id] * len(frames)
-            seconds += [frame.second for frame in frames]
-        self._owners = np.array(owners, np.int64)
-        self._seconds = np.array(seconds, np.float32)
-        self._index = _index(hashes, range(len(hashes)))
-
-    def video(self, entry: int) -> VideoHashes:
-        """A known video, as far as a bank keeps it."""
-        known = self._entries[entry]
-        frames = unpack_frames(known.frames)
-        return VideoHashes(sha256=known.value, md5="", frames=frames, seconds=float(len(frames)), width=0, height=0)
-
-    def frames_like(self, pdq: str) -> dict[int, tuple[int, float, int]]:
-        """Known videos with a frame like a picture, by entry's id, the nearest first: distance, second, frames in all."""
-        out: dict[int, tuple[int, float, int]] = {}
-        if self._index is not None:
-            for frame, distance in self._index.search(bytes.fromhex(pdq), self._radius):
-                entry = int(self._owners[frame])
-                if entry not in out and distance <= self._entries[entry].bank.limit:
-                    out[entry] = (distance, float(self._seconds[frame]), self._counts[entry])
-        return out
-
-    def candidates(self, frames: Sequence[Frame]) -> list[int]:
-        """Known videos that share a frame with a seen one, by entry's id; those that share most seconds first."""
-        if self._index is None:
-            return []
-        rows, known, _ = self._index.search_many(_bits([frame.pdq for frame in frames]), self._radius)
-        pairs = np.unique(np.stack([self._owners[known], rows], axis=1), axis=0)  # A second counts once.
-        owners, shared = np.unique(pairs[:, 0], return_counts=True)
-        return [int(owner) for owner in owners[np.argsort(-shared, kind="stable")][:VIDEOS]]
-
-
-def _index(hashes: Sequence[str], ids: Iterable[int]) -> HammingIndex | None:
-    if not hashes:
-        return None
-    from redshank.matching import HammingIndex  # Half a second, for banks of pictures and videos alone.
-
-    return HammingIndex.build(_bits(hashes), np.fromiter(ids, np.int64, len(hashes)))
 
 
 def _bits(hashes: Sequence[str]) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
+import numpy as np
+import numpy.typing as npt
+
+from redshank.banks.values import PDQ_BITS
 from redshank.core import BadInput
 from redshank.media import Frame
 
 _FRAME = struct.Struct(">fB32s")  # Second, big-endian float32; quality, 0 to 100; PDQ, 32 bytes.
+_TYPE = np.dtype([("second", ">f4"), ("quality", "u1"), ("pdq", "u1", 32)])  # The same.
 
 
 def pack_frames(frames: Iterable[Frame]) -> bytes:
@@ -30,3 +35,12 @@ def unpack_frames(packed: bytes) -> tuple[Frame, ...]:
     if len(packed) % _FRAME.size:
         raise BadInput(f"{len(packed)} bytes are not whole frames of {_FRAME.size}")
     return tuple(Frame(second, pdq.hex(), quality) for second, quality, pdq in _FRAME.iter_unpack(packed))
+
+
+def good_frames(packed: bytes, quality: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Seconds, float32 (n,), and hashes, uint8 (n, 32), of the packed frames with at least `quality` that show something."""
+    frames = np.frombuffer(packed[: len(packed) // _FRAME.size * _FRAME.size], _TYPE)
+    hashes = np.ascontiguousarray(frames["pdq"])
+    bits = np.bitwise_count(hashes).sum(axis=1, dtype=np.int64)
+    good = (frames["quality"] >= quality) & (bits >= PDQ_BITS.start) & (bits < PDQ_BITS.stop)
+    return frames["second"][good].astype(np.float32), hashes[good]

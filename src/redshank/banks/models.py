@@ -53,6 +53,8 @@ class Bank(models.Model):
         null=True, blank=True, help_text="Days after which an entry matches no more; empty: never."
     )
     created_at = models.DateTimeField()
+    in_force = models.BigIntegerField(default=0, help_text="Entries that are not withdrawn; counted as they change.")
+    withdrawn = models.BigIntegerField(default=0, help_text="Entries that are; counted likewise.")
 
     class Meta:
         ordering = ("name",)
@@ -101,6 +103,9 @@ class Entry(models.Model):
     dispute = models.TextField(blank=True, help_text="Why somebody holds that it does not belong here.")
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     withdrawn_by = models.CharField(max_length=200, blank=True)
+    changed = models.BigIntegerField(
+        default=0, db_index=True, help_text="The banks' number when anything of it last changed that matching asks for."
+    )
 
     class Meta:
         ordering = ("-id",)
@@ -111,7 +116,7 @@ class Entry(models.Model):
                 fields=("quarantined_at",), condition=Q(quarantined_at__isnull=False), name="entry_quarantined"
             ),
             models.Index(
-                fields=("added_at",),
+                fields=("bank", "id"),
                 condition=Q(looked_back_at__isnull=True, withdrawn_at__isnull=True),
                 name="entry_to_look_back",
             ),
@@ -178,9 +183,19 @@ class Opinion(models.Model):
 
 
 class BankRevision(models.Model):
-    """One row whose number grows with every change to any bank: readers see by it that they must load again.
+    """One row whose number grows with every change to any bank: readers see by it that there is news.
 
-    It grows by a random step, so that a store brought back from a backup does not meet a number that stood for more.
+    Who changes something holds its row until the change is committed, so that numbers come in the order of changes.
     """
 
     number = models.BigIntegerField(default=0)
+
+
+class BankStep(models.Model):
+    """Every number that the banks ever had.
+
+    Numbers grow by random steps, so that a number that stands here tells a reader that what it loaded at it is of this
+    store, and of its past: not of another store, nor of what a backup has undone.
+    """
+
+    number = models.BigIntegerField(primary_key=True)

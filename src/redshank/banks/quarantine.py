@@ -86,9 +86,9 @@ def _set_apart(over: dict[int, tuple[int, int]], *, now: datetime) -> list[int]:
     )  # fmt: skip
     if not going:
         return []
-    services.bump()
+    number = services.bump()
     ids = [pk for pk, _ in going]
-    Entry.objects.filter(pk__in=ids).update(quarantined_at=now)
+    Entry.objects.filter(pk__in=ids).update(quarantined_at=now, changed=number)
     steps = []
     for pk, bank in going:
         matches, limit = over[pk]
@@ -116,13 +116,15 @@ def release(entry_id: int, reason: str, *, by: str, now: datetime) -> None:
     if not reason.strip():
         raise BadInput("no reason is given", hint="Say why its matches are right.")
     with transaction.atomic():
-        services.bump()
+        number = services.bump()
         entry = Entry.objects.filter(pk=entry_id).select_related("bank").defer("frames").first()
         if entry is None or entry.quarantined_at is None or entry.withdrawn_at is not None:
             raise Problem(
                 "this entry is in no quarantine", where=str(entry_id), hint="Somebody else may have been faster."
             )
-        Entry.objects.filter(pk=entry_id).update(quarantined_at=None, released_at=now, looked_back_at=None)
+        Entry.objects.filter(pk=entry_id).update(
+            quarantined_at=None, released_at=now, looked_back_at=None, changed=number
+        )
         since = entry.quarantined_at.isoformat()
         body = {"entry": entry_id, "since": since}
         step = Step(actor=by, step="entry.released", object=f"bank:{entry.bank.name}", reason=reason.strip(), body=body)

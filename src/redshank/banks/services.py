@@ -1,7 +1,7 @@
 """The door of the banks room: make banks, add and withdraw entries, and know what is known.
 
-The one idea: every change bumps one number in the same transaction, and takes its row's lock by doing so. Writers wait
-for each other there; readers keep what they loaded until the number is another.
+The one idea: every change draws one number in its transaction, takes that row's lock by doing so, and writes the number
+on the entries that it changed. Writers wait for each other there; readers ask for what has a higher number (`current`).
 """
 
 from __future__ import annotations
@@ -10,47 +10,36 @@ import csv
 import difflib
 import hashlib
 import io
-import math
 import re
-import secrets
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO
 
 import msgspec
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Min
+from django.db.models import F
 
 from redshank.audit.services import Step, record
-from redshank.banks.detect import Known, KnownBank, KnownEntry
+from redshank.banks.current import BATCH, batched
+from redshank.banks.current import bump as bump  # noqa: PLC0414 - part of the door
+from redshank.banks.current import known as known  # noqa: PLC0414 - part of the door
 from redshank.banks.frames import pack_frames
-from redshank.banks.models import Bank, BankRevision, Entry, Opinion
+from redshank.banks.models import Bank, Entry, Opinion
 from redshank.banks.values import FILES, KINDS, canonical, weakness
 from redshank.core import BadInput, Problem
 from redshank.media import Frame, ImageHashes, MediaHashes
 from redshank.policies import services as policies
 
-CHECKED_EVERY = 0.25
-"""Seconds for which a process trusts what it loaded without asking the store."""
-BATCH = 800
-"""Values asked for in one query: SQLite takes a thousand parameters everywhere."""
+IMPORTED, FRAMES = 5_000, 100_000
+"""Entries, and frames of them, that an import commits together."""
+NAMED = 1_000
+"""What an import set aside is named up to this number, and counted beyond it."""
 MAX_LINE = 4 * 1024 * 1024
 """Longest line of a file that is imported, in characters: an hour of video as JSON is half of it."""
-
-
-T = TypeVar("T")
-
-
-def _batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
-    rest = iter(items)
-    while part := tuple(islice(rest, size)):
-        yield part
 
 
 class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,9 +70,10 @@ class SetAside(msgspec.Struct, frozen=True):
 class Added(msgspec.Struct, frozen=True, kw_only=True):
     """What became of new entries.
 
-    `entries` are the ids in force for the values given, without repeats, whether added now or known before. `added`
-    and `revived` (withdrawn before) count those that changed something; `known` and `repeated` those that did not;
-    `weak` those of all that match nothing by themselves.
+    `entries` are the ids in force for the values given, without repeats, whether added now or known before; of an import,
+    which may be of millions, none. `added` and `revived` (withdrawn before) count those that changed something; `known`
+    and `repeated` those that did not; `weak` those of all that match nothing by themselves. `aside` were set aside, of
+    which `set_aside` names as many as `NAMED`.
     """
 
     entries: tuple[int, ...] = ()
@@ -92,6 +82,7 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
     known: int = 0
     repeated: int = 0
     weak: int = 0
+    aside: int = 0
     set_aside: tuple[SetAside, ...] = ()
 
 
@@ -234,6 +225,39 @@ def add_entries(
     hashes are kept and marked. Writes one audit step, `entry.added`, with the count and a SHA-256 over the values.
     What is in force by another organization's word alone is confirmed by a person who adds it here.
     """
+    wanted, set_aside, repeated = _wanted(bank, new, by, now, places)
+    if not wanted:
+        return Added(aside=len(set_aside), set_aside=tuple(set_aside))
+    with transaction.atomic():
+        number = bump()
+        there = _there(bank, wanted)
+        fresh = [entry for value, entry in wanted.items() if value not in there]
+        revived = [wanted[value] for value, (_, withdrawn) in there.items() if withdrawn]
+        for entry in (*fresh, *revived):
+            entry.changed = number
+        for entry in revived:
+            entry.pk = there[entry.value][0]
+        Entry.objects.bulk_create(fresh, batch_size=2_000)
+        if revived:
+            Entry.objects.bulk_update(revived, _GIVEN, batch_size=BATCH // len(_GIVEN))
+        ids = [wanted[value].pk or there[value][0] for value in wanted]
+        _count(bank, in_force=len(fresh) + len(revived), withdrawn=-len(revived))
+        if fresh or revived:
+            record([_added_step(bank, [*fresh, *revived], len(revived), by)], now=now)
+        confirm_entries(
+            (there[v][0] for v, entry in wanted.items() if v in there and not entry.foreign), by=by, now=now
+        )
+    return Added(
+        entries=tuple(ids), added=len(fresh), revived=len(revived), known=len(wanted) - len(fresh) - len(revived),
+        repeated=repeated, weak=sum(bool(entry.weak) for entry in wanted.values()), aside=len(set_aside),
+        set_aside=tuple(set_aside),
+    )  # fmt: skip
+
+
+def _wanted(
+    bank: Bank, new: Iterable[NewEntry], by: str, now: datetime, places: Sequence[int] | None
+) -> tuple[dict[str, Entry], list[SetAside], int]:
+    """What `bank` can take, by value; what it cannot; and how many repeat one another."""
     wanted: dict[str, Entry] = {}
     set_aside: list[SetAside] = []
     repeated = 0
@@ -246,34 +270,18 @@ def add_entries(
             continue
         repeated += entry.value in wanted
         wanted.setdefault(entry.value, entry)
-    if not wanted:
-        return Added(set_aside=tuple(set_aside))
-    with transaction.atomic():
-        bump()
-        there = _there(bank, wanted)
-        fresh = [entry for value, entry in wanted.items() if value not in there]
-        revived = [wanted[value] for value, (_, withdrawn) in there.items() if withdrawn]
-        for entry in revived:
-            entry.pk = there[entry.value][0]
-        Entry.objects.bulk_create(fresh, batch_size=2_000)
-        if revived:
-            Entry.objects.bulk_update(revived, _GIVEN, batch_size=BATCH // len(_GIVEN))
-        ids = [wanted[value].pk or there[value][0] for value in wanted]
-        if fresh or revived:
-            record([_added_step(bank, [*fresh, *revived], len(revived), by)], now=now)
-        confirm_entries(
-            (there[v][0] for v, entry in wanted.items() if v in there and not entry.foreign), by=by, now=now
-        )
-    return Added(
-        entries=tuple(ids), added=len(fresh), revived=len(revived), known=len(wanted) - len(fresh) - len(revived),
-        repeated=repeated, weak=sum(bool(entry.weak) for entry in wanted.values()), set_aside=tuple(set_aside),
-    )  # fmt: skip
+    return wanted, set_aside, repeated
+
+
+def _count(bank: Bank, *, in_force: int, withdrawn: int) -> None:
+    if in_force or withdrawn:
+        Bank.objects.filter(pk=bank.pk).update(in_force=F("in_force") + in_force, withdrawn=F("withdrawn") + withdrawn)
 
 
 _GIVEN = (
     "frames", "weak", "label", "note", "source", "added_by", "added_at", "withdrawn_at", "withdrawn_by", "from_case",
     "expires_at", "looked_back_at", "quarantined_at", "released_at", "disputed_at", "disputed_by", "dispute",
-    "foreign", "confirmed_at", "confirmed_by",
+    "foreign", "confirmed_at", "confirmed_by", "changed",
 )  # fmt: skip
 
 
@@ -299,16 +307,19 @@ def _switch_entries(bank: Bank, entries: Iterable[int], *, in_force: bool, by: s
         change = {"withdrawn_at": None, "withdrawn_by": "", "looked_back_at": None}
     asked = sorted(set(entries))
     with transaction.atomic():
-        bump()
+        change["changed"] = bump()
         found: dict[int, tuple[str, bool]] = {}
-        for part in _batched(asked, BATCH):
+        for part in batched(asked, BATCH):
             rows = Entry.objects.filter(bank=bank, pk__in=part).values_list("pk", "value", "withdrawn_at")
             found |= {pk: (value, withdrawn is None) for pk, value, withdrawn in rows}
         if strange := [pk for pk in asked if pk not in found]:
             raise BadInput("no such entry in this bank", where=", ".join(map(str, strange[:10])))
         going = [pk for pk in asked if found[pk][1] is not in_force]
-        for part in _batched(going, BATCH):
+        for part in batched(going, BATCH):
             Entry.objects.filter(pk__in=part).update(**change)
+        _count(
+            bank, in_force=len(going) if in_force else -len(going), withdrawn=-len(going) if in_force else len(going)
+        )
         if going:
             body = {"count": len(going), "sha256": _digest(found[pk][0] for pk in going), "first": going[:20]}
             step = "entry.restored" if in_force else "entry.withdrawn"
@@ -346,17 +357,17 @@ def confirm_entries(entries: Iterable[int], *, by: str, now: datetime) -> int:
     asked = sorted(set(entries))
     waiting: dict[str, list[int]] = {}
     with transaction.atomic():
-        for part in _batched(asked, BATCH):
+        for part in batched(asked, BATCH):
             rows = Entry.objects.filter(pk__in=part, foreign=True, confirmed_at=None, withdrawn_at=None)
             for pk, bank in rows.order_by("pk").values_list("pk", "bank__name"):
                 waiting.setdefault(bank, []).append(pk)
         if not waiting:
             return 0
-        bump()
+        number = bump()
         steps = []
         for bank, pks in sorted(waiting.items()):
-            for part in _batched(pks, BATCH):
-                Entry.objects.filter(pk__in=part).update(confirmed_at=now, confirmed_by=by[:200])
+            for part in batched(pks, BATCH):
+                Entry.objects.filter(pk__in=part).update(confirmed_at=now, confirmed_by=by[:200], changed=number)
             body = {"count": len(pks), "first": pks[:20]}
             steps.append(Step(actor=by, step="entry.confirmed", object=f"bank:{bank}", body=body))
         record(steps, now=now)
@@ -372,17 +383,17 @@ def take_back_confirmation(
     """
     done: dict[str, list[int]] = {}
     with transaction.atomic():
-        for part in _batched(sorted(set(entries)), BATCH):
+        for part in batched(sorted(set(entries)), BATCH):
             rows = Entry.objects.filter(pk__in=part, confirmed_at=confirmed_at, confirmed_by=confirmed_by[:200])
             for pk, bank in rows.order_by("pk").values_list("pk", "bank__name"):
                 done.setdefault(bank, []).append(pk)
         if not done:
             return 0
-        bump()
+        number = bump()
         steps = []
         for bank, pks in sorted(done.items()):
-            for part in _batched(pks, BATCH):
-                Entry.objects.filter(pk__in=part).update(confirmed_at=None, confirmed_by="")
+            for part in batched(pks, BATCH):
+                Entry.objects.filter(pk__in=part).update(confirmed_at=None, confirmed_by="", changed=number)
             body = {"count": len(pks), "first": pks[:20]}
             steps.append(Step(actor=by, step="entry.confirmation_undone", object=f"bank:{bank}", body=body))
         record(steps, now=now)
@@ -506,7 +517,7 @@ def _reason(problem: Problem) -> str:
 def _there(bank: Bank, values: Iterable[str]) -> dict[str, tuple[int, bool]]:
     """Those of `values` that the bank has: id, and whether it was withdrawn."""
     out: dict[str, tuple[int, bool]] = {}
-    for part in _batched(values, BATCH):
+    for part in batched(values, BATCH):
         rows = Entry.objects.filter(bank=bank, value__in=part).values_list("value", "pk", "withdrawn_at")
         out |= {value: (pk, withdrawn is not None) for value, pk, withdrawn in rows}
     return out
@@ -565,44 +576,79 @@ def canonical_forms(text: str) -> set[str]:
     return forms
 
 
-class _Rehearsed(Exception):
-    """Takes a rehearsal back."""
-
-
 def rehearse_import(bank: Bank, lines: TextIO, *, now: datetime) -> Added:
-    """What `import_entries` would do, and nothing done. `entries` is empty, as their ids would be others."""
-    added = Added()
-    with suppress(_Rehearsed), transaction.atomic():
-        added = import_entries(bank, lines, by="system", now=now)
-        raise _Rehearsed
-    return msgspec.structs.replace(added, entries=())
+    """What `import_entries` would do, and nothing done."""
+    total = Added()
+    before: set[int] = set()  # Hashes of values: a file that is looked at may have a million.
+    for good, bad in _parts(bank, lines):
+        wanted, aside, repeated = _wanted(bank, [item for _, item in good], "", now, [place for place, _ in good])
+        new = {value: entry for value, entry in wanted.items() if hash(value) not in before}
+        before.update(map(hash, new))
+        there = _there(bank, new)
+        revived = sum(withdrawn for _, withdrawn in there.values())
+        one = Added(
+            added=len(new) - len(there), revived=revived, known=len(there) - revived,
+            repeated=repeated + len(wanted) - len(new), weak=sum(bool(entry.weak) for entry in new.values()),
+            aside=len(aside), set_aside=tuple(aside),
+        )  # fmt: skip
+        total = _sum(total, one, bad)
+    return total
 
 
 def import_entries(
-    bank: Bank, lines: TextIO, *, by: str, now: datetime, progress: Callable[[int], None] | None = None
+    bank: Bank,
+    lines: TextIO,
+    *,
+    by: str,
+    now: datetime,
+    progress: Callable[[int], None] | None = None,
+    aside: Callable[[SetAside], None] | None = None,
 ) -> Added:
     """Add the entries of a file: CSV with a header (value, label, note, source, quality), or JSON lines.
 
     A JSON line is an object with the same fields, and `frames` for a video; what `redshank hash` prints is taken too.
-    A CSV without a header is taken as values alone. All of it stands or, if the store fails, nothing; lines that are
-    not taken are set aside with their numbers. `progress` is told how many lines were read. Raises `BadInput` for a
-    file that is neither.
+    A CSV without a header is taken as values alone. Some thousand lines are committed at a time, so that millions take
+    little memory, others go on meanwhile, and what was taken stays taken, however this ends: the same file again adds
+    the rest, and nothing twice. `progress` is told how many lines are done, `aside` each line that is set aside. Raises
+    `BadInput` for a file that is neither.
     """
-    with transaction.atomic():
-        total = Added()
-        for part in _batched(_rows(bank, lines), 5_000):
-            good = [(place, item) for place, item in part if isinstance(item, NewEntry)]
-            bad = tuple(item for _, item in part if isinstance(item, SetAside))
-            one = add_entries(bank, [item for _, item in good], by=by, now=now, places=[place for place, _ in good])
-            set_aside = (*total.set_aside, *sorted((*bad, *one.set_aside), key=lambda aside: aside.place))
-            total = Added(
-                entries=tuple(dict.fromkeys((*total.entries, *one.entries))), added=total.added + one.added, known=total.known + one.known,
-                revived=total.revived + one.revived, repeated=total.repeated + one.repeated,
-                weak=total.weak + one.weak, set_aside=set_aside,
-            )  # fmt: skip
-            if progress:
-                progress(part[-1][0])
+    total = Added()
+    for good, bad in _parts(bank, lines):
+        one = add_entries(bank, [item for _, item in good], by=by, now=now, places=[place for place, _ in good])
+        if aside:
+            for each in sorted((*bad, *one.set_aside), key=lambda each: each.place):
+                aside(each)
+        total = _sum(total, one, bad)
+        if progress:
+            progress(max([place for place, _ in good] + [each.place for each in bad]))
     return total
+
+
+def _sum(total: Added, one: Added, bad: Sequence[SetAside]) -> Added:
+    set_aside = sorted((*bad, *one.set_aside), key=lambda each: each.place)
+    return Added(
+        added=total.added + one.added, known=total.known + one.known, revived=total.revived + one.revived,
+        repeated=total.repeated + one.repeated, weak=total.weak + one.weak, aside=total.aside + one.aside + len(bad),
+        set_aside=(*total.set_aside, *set_aside[: NAMED - len(total.set_aside)]),
+    )  # fmt: skip
+
+
+def _parts(bank: Bank, lines: TextIO) -> Iterator[tuple[list[tuple[int, NewEntry]], list[SetAside]]]:
+    """A file's entries with their places, and what is none, as much at a time as is committed together."""
+    good: list[tuple[int, NewEntry]] = []
+    bad: list[SetAside] = []
+    frames = 0
+    for place, item in _rows(bank, lines):
+        if isinstance(item, SetAside):
+            bad.append(item)
+        else:
+            good.append((place, item))
+            frames += len(item.frames)
+        if len(good) + len(bad) >= IMPORTED or frames >= FRAMES:
+            yield good, bad
+            good, bad, frames = [], [], 0
+    if good or bad:
+        yield good, bad
 
 
 def _rows(bank: Bank, lines: TextIO) -> Iterator[tuple[int, NewEntry | SetAside]]:
@@ -730,98 +776,3 @@ def _records(lines: Iterator[tuple[int, str | SetAside]]) -> Iterator[tuple[int,
         text = text.replace("\0", "").strip("\ufeff\r\n")
         if text.strip():
             yield place, text
-
-
-# What is known
-
-
-def bump() -> None:
-    """Say that something changed, and wait here for whoever else is changing something. In the caller's transaction."""
-    global _checked  # noqa: PLW0603 - one snapshot a process
-    step = secrets.randbelow(1 << 20) + 1
-    if not BankRevision.objects.filter(pk=1).update(number=F("number") + step):
-        BankRevision.objects.get_or_create(pk=1, defaults={"number": step})
-        BankRevision.objects.filter(pk=1).update(number=F("number") + 1)
-    _checked = 0.0
-    transaction.on_commit(_forget_check)
-
-
-def _forget_check() -> None:
-    global _checked  # noqa: PLW0603 - one snapshot a process
-    _checked = 0.0
-
-
-_lock = threading.Lock()
-_known: Known | None = None
-_expires = math.inf
-"""When, in seconds since 1970, the first of the entries that are loaded expires."""
-_checked = 0.0
-
-
-def known(*, fresh: bool = False) -> Known:
-    """All that is known. With `fresh` as the store has it now; else as of a quarter of a second ago or this process's last change.
-
-    One snapshot a process, shared by its threads, loaded again when the banks' number changed.
-    """
-    global _known, _checked, _expires  # noqa: PLW0603 - one snapshot a process
-    if not fresh and _known is not None and time.monotonic() - _checked < CHECKED_EVERY:
-        return _known
-    with _lock:
-        at = time.monotonic()
-        if not fresh and _known is not None and at - _checked < CHECKED_EVERY:
-            return _known
-        revision = _revision()
-        if _known is None or _known.revision != revision or time.time() >= _expires:
-            _known, _expires = _load(revision)
-        _checked = at
-        return _known
-
-
-def _revision() -> int:
-    return BankRevision.objects.filter(pk=1).values_list("number", flat=True).first() or 0
-
-
-def _load(revision: int) -> tuple[Known, float]:
-    """What is in force, and until when. `revision` was read before: what changes meanwhile is loaded at the next look."""
-    limit = settings.REDSHANK.media.pdq_limit
-    banks = {
-        bank.pk: KnownBank(
-            bank.name,
-            bank.kind,
-            bank.policy_id,
-            bank.severity,
-            limit if bank.limit is None else bank.limit,
-            bank.source,
-            bank.negative,
-            bank.sampled,
-            frozenset(tag.partition("-")[0].lower() for tag in bank.languages.split()),
-            settings.REDSHANK.banks.quarantine_matches if bank.surge is None else bank.surge,
-        )
-        for bank in Bank.objects.filter(active=True)
-    }
-    now = datetime.now(UTC)
-    living = Entry.objects.filter(withdrawn_at=None, bank__active=True).exclude(expires_at__lte=now)
-    first = living.aggregate(first=Min("expires_at"))["first"]
-    rows = (
-        living.order_by("pk")
-        .values_list(
-            "pk", "bank_id", "value", "label", "source", "weak", "frames", "quarantined_at", "foreign", "confirmed_at"
-        )
-        .iterator(chunk_size=10_000)
-    )
-    entries = (
-        KnownEntry(
-            pk,
-            banks[bank],
-            value,
-            label,
-            source,
-            bool(weak),
-            bytes(frames or b""),
-            quarantined is not None,
-            not foreign or confirmed is not None,
-        )
-        for pk, bank, value, label, source, weak, frames, quarantined, foreign, confirmed in rows
-        if bank in banks
-    )
-    return Known(entries, settings.REDSHANK.media, revision), first.timestamp() if first else math.inf

@@ -42,6 +42,14 @@ def canonical(kind: str, value: str) -> str:
     return _CANONICAL[kind](kind, value)
 
 
+def space(kind: str) -> str:
+    """What values of a bank of `kind` are told apart from: digests of files, whatever their kind, by their length alone.
+
+    A video's value is a SHA-256 as well.
+    """
+    return "file" if kind in FILES or kind == "video" else kind
+
+
 def weakness(kind: str, value: str, *, quality: int | None = None, enough: int = 0) -> str:
     """Why a canonical `value` says too little to match by itself; empty where it does not.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -35,18 +36,16 @@ def command() -> None:
 @with_store
 def list_() -> None:
     """List all banks: what each holds, under which policy, how many entries are in force."""
-    from django.db.models import Count, Q
-
     from redshank.banks.models import Bank
 
-    banks = list(Bank.objects.annotate(held=Count("entries", filter=Q(entries__withdrawn_at=None))).order_by("name"))
+    banks = list(Bank.objects.order_by("name"))
     if not banks:
         click.echo("No banks yet. `redshank banks make NAME --kind … --policy … --severity …` makes one.")
         return
     table = _table("Bank", "Kind", ">Entries", "Policy", ">Severity", "Source")
     for bank in banks:
         name = bank.name if bank.active else f"{bank.name} (paused)"
-        table.add_row(name, bank.kind, f"{bank.held:,}", bank.policy_id, str(bank.severity), bank.source)
+        table.add_row(name, bank.kind, f"{bank.in_force:,}", bank.policy_id, str(bank.severity), bank.source)
     _print(table)
 
 
@@ -220,7 +219,8 @@ def import_(name: str, file: Path, by: str | None) -> None:
     """Add the entries of FILE to the bank NAME: CSV with a header (value, label, note, source, quality), or JSON lines.
 
     What `redshank hash` prints is taken as well. Lines that cannot be taken are set aside in FILE.rejected.csv, each with
-    its reason. Exit code 0 where every line was taken, 3 where some were set aside.
+    its reason. What was taken stays taken if this is stopped: the same command again adds the rest. Exit code 0 where
+    every line was taken, 3 where some were set aside.
     """
     from django.utils import timezone
     from rich.console import Console
@@ -230,7 +230,9 @@ def import_(name: str, file: Path, by: str | None) -> None:
 
     bank = services.get_bank(name)
     console = Console(stderr=True)
+    rejected = file.with_name(file.name + ".rejected.csv")
     with (
+        _Rejected(rejected) as keep,
         file.open(encoding="utf-8", errors="surrogateescape", newline="") as lines,
         Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[lines]:,} lines"),
@@ -242,8 +244,32 @@ def import_(name: str, file: Path, by: str | None) -> None:
         def tell(read: int) -> None:
             progress.update(task, completed=lines.buffer.tell(), lines=read)  # type: ignore[attr-defined]  # It is a file.
 
-        added = services.import_entries(bank, lines, by=_actor(by), now=timezone.now(), progress=tell)
-    _report(name, added, [], file.with_name(file.name + ".rejected.csv"))
+        added = services.import_entries(bank, lines, by=_actor(by), now=timezone.now(), progress=tell, aside=keep)
+    _report(name, added, [], rejected)
+
+
+class _Rejected:
+    """A file of what was set aside, made with the first of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open = contextlib.ExitStack()
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def __call__(self, one: SetAside) -> None:
+        if self._writer is None:
+            out = self._open.enter_context(
+                self._path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+            )
+            self._writer = csv.writer(out)
+            self._writer.writerow(("line", "value", "reason"))
+        self._writer.writerow((one.place, one.value, one.reason))
 
 
 @command.command()
@@ -299,21 +325,18 @@ def _report(name: str, added: Added, further: Sequence[SetAside], file: Path | N
     click.echo(f"{name}: {', '.join(parts)}.")
     if added.weak:
         click.echo(f"{added.weak:,} of them weak (all-zero, of low quality): kept, but never matched alone.")
-    aside = [*added.set_aside, *further]
-    if not aside:
+    count = added.aside + len(further)
+    if not count:
         return
-    click.echo(f"Set aside {len(aside):,}:", err=True)
-    named = [one for one in aside if one.reason]
+    click.echo(f"Set aside {count:,}:", err=True)
+    named = [one for one in (*added.set_aside, *further) if one.reason]
     for one in named[:SHOWN]:
         where = f"line {one.place}" if file else one.value[:80]
         click.echo(f"  {where}: {one.reason}", err=True)
-    if len(named) > SHOWN:
-        click.echo(f"  … and {len(named) - SHOWN:,} more.", err=True)
+    more = added.aside + sum(bool(one.reason) for one in further) - len(named[:SHOWN])
+    if more:
+        click.echo(f"  … and {more:,} more.", err=True)
     if file:
-        with file.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
-            writer = csv.writer(out)
-            writer.writerow(("line", "value", "reason"))
-            writer.writerows((one.place, one.value, one.reason) for one in aside)
         click.echo(f"  All of them stand in {file}.", err=True)
     raise SystemExit(SOME_SET_ASIDE)
 

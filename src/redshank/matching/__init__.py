@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from redshank.matching.links import LinkIndex, canonical_domain, canonical_url
+from redshank.matching.links import canonical_domain, canonical_url, link_forms
 from redshank.matching.terms import TermIndex
 
 if TYPE_CHECKING:
     from redshank.matching.hamming import HammingIndex
 
-__all__ = ["HammingIndex", "LinkIndex", "TermIndex", "canonical_domain", "canonical_url"]
+__all__ = ["HammingIndex", "TermIndex", "canonical_domain", "canonical_url", "link_forms"]
 
 
 def __getattr__(name: str) -> Any:

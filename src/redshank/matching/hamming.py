@@ -97,6 +97,27 @@ class HammingIndex:
             raise
         return index
 
+    @classmethod
+    def write(cls, path: str | os.PathLike[str], hashes: npt.ArrayLike, ids: npt.ArrayLike) -> None:
+        """As `build` and `save`, and made in the file itself: nothing of it stays in this process's memory.
+
+        Raises `BadInput` as `build`, and `Problem` where another writer has `path` open.
+        """
+        given = _entries(hashes, ids)
+        target = Path(path)
+        lock = WriterLock(target, wait=False)
+        try:
+            _commit(target, Segment.build(*given, target), [])
+        finally:
+            lock.free()
+
+    def entries(self) -> tuple[Bytes, Ids]:
+        """All entries: hashes, uint8 (n, 32), and ids, int64 (n,), in no order that means anything. Not to be changed."""
+        self._freshen()
+        with self._lock:
+            snapshot = self._contents.snapshot()
+        return snapshot.living()
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all entries to a new file at `path`, with an empty log beside it, and replace atomically what is there.
 

@@ -15,8 +15,7 @@ import msgspec
 from django.conf import settings
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
-from django.core.paginator import Paginator
-from django.db.models import Count, Q
+from django.db.models import Q
 from django.http import Http404, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -38,6 +37,8 @@ from redshank.web.permissions import Asked, needs
 from redshank.web.words import DETECTED, word
 
 PAGE = 50
+LARGE = 100_000
+"""Entries of a bank beyond which its page looks for values by their beginning alone: looking into each takes too long."""
 DAYS = 30
 MOST = 64 * 1024 * 1024
 """Bytes of a file that is imported here; the command line takes any."""
@@ -65,12 +66,8 @@ def _bank(name: str) -> Bank:
 @needs("banks.view")
 def banks(request: Asked) -> HttpResponseBase:
     """All banks, with how many entries are in force, and what is in quarantine."""
-    found = Bank.objects.select_related("policy").annotate(
-        in_force=Count("entries", filter=Q(entries__withdrawn_at=None)),
-        withdrawn=Count("entries", filter=~Q(entries__withdrawn_at=None)),
-    )
     context = {
-        "banks": list(found.order_by("name")),
+        "banks": list(Bank.objects.select_related("policy").order_by("name")),
         "quarantined": list(quarantine.quarantined()[:20]),
         "may_change": request.user.may("banks.change"),
     }
@@ -80,21 +77,38 @@ def banks(request: Asked) -> HttpResponseBase:
 @require_GET
 @needs("banks.view")
 def bank(request: Asked, name: str) -> HttpResponseBase:
-    """One bank and its entries, newest first; `?q=` looks in labels and values."""
+    """One bank and its entries, newest first; `?q=` looks for values by their beginning, and, unless there are too many, in labels."""
     found = _bank(name)
     entries = Entry.objects.filter(bank=found).defer("frames")
     asked = request.GET.get("q", "").strip()[:200]
+    is_large = found.in_force + found.withdrawn > LARGE
     if asked:
-        entries = entries.filter(Q(label__icontains=asked) | Q(value__icontains=asked))
+        entries = entries.filter(
+            _beginning(found, asked) if is_large else Q(label__icontains=asked) | Q(value__icontains=asked)
+        )
+    before = request.GET.get("before", "")
+    if before.isascii() and before.isdigit() and len(before) < 19:
+        entries = entries.filter(pk__lt=int(before))
+    shown = list(entries.order_by("-id")[: PAGE + 1])
     context: dict[str, Any] = {
         "bank": found,
         "asked": asked,
-        "in_force": Entry.objects.filter(bank=found, withdrawn_at=None).count(),
-        "page": Paginator(entries.order_by("-id"), PAGE).get_page(request.GET.get("page")),
+        "is_large": is_large,
+        "shown": shown[:PAGE],
+        "older": shown[PAGE - 1].pk if len(shown) > PAGE else None,
+        "newest": bool(before),
         "may_change": request.user.may("banks.change"),
         "takes_files": found.kind in ("pdq", "video", *FILES),
     }
     return render(request, "console/bank.html", context)
+
+
+def _beginning(bank: Bank, asked: str) -> Q:
+    """Entries whose value begins so, or is so once it is in form; by the index of values."""
+    text = re.sub(r"\s", "", asked).lower()
+    if bank.kind in ("pdq", "video", *FILES) and re.fullmatch(r"[0-9a-f]{1,128}", text):
+        return Q(value__gte=text, value__lt=text + "g")  # After the last hex digit, however the store sorts.
+    return Q(value__in={asked, *services.canonical_forms(asked)}) | Q(value__startswith=asked)
 
 
 _NUMBERS = {"severity": False, "sampled": False, "limit": True, "surge": True, "expires_days": True}
