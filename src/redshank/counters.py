@@ -58,6 +58,12 @@ ERRORS = Counter(
     ("way",),
     registry=REGISTRY,
 )
+COUNTERS_FAILED = Counter(
+    "redshank_counters_failed",
+    "Batches of events whose counters could not be had: the table of the counters does not answer.",
+    ("what",),
+    registry=REGISTRY,
+)
 BATCHES = Histogram(
     "redshank_accept_seconds",
     "Time to take one batch of events, all of it, committed.",
@@ -113,6 +119,12 @@ def count_unsure(rules: Mapping[str, int]) -> None:
     if rules and _counts():
         for rule, number in rules.items():
             UNSURE.labels(rule).inc(number)
+
+
+def count_counters_failed(what: str) -> None:
+    """Count a batch whose counters could not be had: `what` is read or write."""
+    if _counts():
+        COUNTERS_FAILED.labels(what).inc()
 
 
 def count_walk(seconds: float, *, outcome: str) -> None:

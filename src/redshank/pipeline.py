@@ -58,7 +58,9 @@ from redshank.evasion.gathering import Pictures
 from redshank.evasion.models import ProfileRecord, TieRecord
 from redshank.intake import services as intake
 from redshank.media import FetchError, Hasher, ImageHashes, MediaError, MediaHashes, VideoHashes, fetch
-from redshank.rules import Facts, says_missing
+from redshank.rules import Facts, RuleSet, counter_store, says_missing
+from redshank.rules.counter_store import Book
+from redshank.rules.counting import Ask
 from redshank.rules.services import current_rules
 
 log = structlog.get_logger(__name__)
@@ -188,7 +190,8 @@ def _take(
                 (event.network, account.id) for event in ready if (account := getattr(event, "account", None))
             )
             walker = Walker(now, ties=_ties_of(ready))
-            walked = [_Walked(event, walker.walk(event, {}, labels), {}) for event in ready]
+            verdicts = walker.walk([Seen(event) for event in ready], labels)
+            walked = [_Walked(event, verdict, {}) for event, verdict in zip(ready, verdicts, strict=True)]
             unsure = walker.unsure
             _apply(walked, now=now)
             lookback.keep(((event, {}) for event in ready), now=now)
@@ -253,6 +256,23 @@ def _keep_bytes(event: Event) -> tuple[Event, dict[str, str], dict[str, int]]:
     return msgspec.structs.replace(event, **changes), blobs, sizes
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """An event on its walk, the hashes of its media by media id, and what went wrong before."""
+
+    event: Event
+    media: Mapping[str, MediaHashes] = {}
+    errors: Sequence[str] = ()
+
+
+def asked_by(rules: RuleSet, facts: Facts) -> Sequence[Ask]:
+    """What counters ask of one event. One that fails, which nothing should, makes them missing there and stops no other event."""
+    try:
+        return rules.asks(facts)
+    except Exception:
+        log.exception("counters.not_asked", event_key=event_key(facts.event.network, facts.event.id))
+        return ()
+
+
 class Walker:
     """Detectors and rules, as they stand at `now`; the same for every event of one batch.
 
@@ -266,26 +286,37 @@ class Walker:
         self.rules = current_rules()
         self.unsure: Tally[str] = Tally()
 
-    def walk(
-        self,
-        event: Event,
-        media: Mapping[str, MediaHashes],
-        labels: Mapping[tuple[str, str], frozenset[str]],
-        errors: Sequence[str] = (),
-    ) -> Verdict:
-        """What is seen on `event` and asked for. `media` holds the hashes of its media, by media id."""
-        findings = self.known.find(event, media)
-        account = getattr(event, "account", None)
-        fired, failed = self.rules.evaluate(
-            Facts(
-                event=event,
-                findings=tuple(finding for finding in findings if not (finding.match and finding.match.withheld)),
-                now=self.now,
-                account_labels=labels.get((event.network, account.id), frozenset()) if account else frozenset(),
-                media=media,
-                ties=self.ties.get((event.network, account.id), ()) if account else None,
-            )
+    def walk(self, seen: Sequence[Seen], labels: Mapping[tuple[str, str], frozenset[str]]) -> list[Verdict]:
+        """What is found on each event and asked for, in their order, counters counted. In the caller's transaction."""
+        found = [self.known.find(one.event, one.media) for one in seen]
+        facts = [self._facts(one, findings, labels) for one, findings in zip(seen, found, strict=True)]
+        if not self.rules.counters:
+            return [self._judge(*each) for each in zip(seen, found, facts, strict=True)]
+        asks = [asked_by(self.rules, each) for each in facts]
+        book = Book(asks)
+        verdicts = []
+        for one, findings, each, asked in zip(seen, found, facts, asks, strict=True):
+            each.counts = book.count(asked, one.event.at)
+            verdicts.append(self._judge(one, findings, each))
+        book.save()
+        return verdicts
+
+    def _facts(
+        self, seen: Seen, findings: Sequence[Finding], labels: Mapping[tuple[str, str], frozenset[str]]
+    ) -> Facts:
+        account = getattr(seen.event, "account", None)
+        return Facts(
+            event=seen.event,
+            findings=tuple(finding for finding in findings if not (finding.match and finding.match.withheld)),
+            now=self.now,
+            account_labels=labels.get((seen.event.network, account.id), frozenset()) if account else frozenset(),
+            media=seen.media,
+            ties=self.ties.get((seen.event.network, account.id), ()) if account else None,
         )
+
+    def _judge(self, seen: Seen, findings: tuple[Finding, ...], facts: Facts) -> Verdict:
+        errors = seen.errors
+        fired, failed = self.rules.evaluate(facts)
         missing = [error for error in failed if says_missing(error)]
         self.unsure.update(error.partition(":")[0] for error in missing)
         if not (findings or fired or errors) and len(missing) == len(failed):
@@ -515,7 +546,7 @@ def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> str:
         account = getattr(event, "account", None)
         labels = archive.labels_of([(event.network, account.id)]) if account else {}
         walker = Walker(now, ties=_ties_of([event]))
-        verdict = walker.walk(event, hashes, labels, errors)
+        (verdict,) = walker.walk([Seen(event, hashes, errors)], labels)
         _apply([_Walked(event, verdict, blobs)], now=now)
         lookback.keep([(event, hashes)], now=now)
         campaigns.keep([(event, hashes)], now=now)
@@ -573,11 +604,13 @@ def _walk_tied(about: ProfileRecord, standing: Sequence[TieRecord], *, now: date
     findings = tuple(finding for finding in before.findings if not _is_withheld(finding))
     hashes = lookback.hashes_of(walked.network, walked.event_id)
     ties = _as_facts(standing)
+    rules = current_rules()
+    counts = _counts_again(rules, Facts(event, findings, now, labels, hashes))
     # The occasion is the tie: what the rules asked for without it was done when the event was walked.
-    without = current_rules().evaluate(Facts(event, findings, now, labels, hashes, ties=()))[0]
+    without = rules.evaluate(Facts(event, findings, now, labels, hashes, (), counts))[0]
     had = {fired.rule for fired in without}
     fired = tuple(
-        one for one in current_rules().evaluate(Facts(event, findings, now, labels, hashes, ties=ties))[0]
+        one for one in rules.evaluate(Facts(event, findings, now, labels, hashes, ties, counts))[0]
         if one.rule not in had
     )  # fmt: skip
     if not fired:
@@ -632,11 +665,12 @@ def _walk_again(network: str, event_id: str, known: Known, *, now: datetime) -> 
         account = getattr(event, "account", None)
         labels = archive.labels_of([(network, account.id)]).get((network, account.id)) if account else None
         rules = current_rules()
+        ties = _ties_of([event]).get((network, account.id), ()) if account else None
+        counts = _counts_again(rules, Facts(event, before.findings, now, labels or frozenset(), hashes))
 
         def fires(findings: Sequence[Finding]) -> tuple[Fired, ...]:
             seen = tuple(finding for finding in findings if not _is_withheld(finding))
-            facts = Facts(event=event, findings=seen, now=now, account_labels=labels or frozenset(), media=hashes)
-            return rules.evaluate(facts)[0]
+            return rules.evaluate(Facts(event, seen, now, labels or frozenset(), hashes, ties, counts))[0]
 
         was = fires(kept)
         fired = tuple(one for one in fires((*kept, *new)) if one not in was)
@@ -650,6 +684,14 @@ def _walk_again(network: str, event_id: str, known: Known, *, now: datetime) -> 
         whole = Verdict(findings=(*kept, *new), fired=(*before.fired, *fired), errors=before.errors)
         archive.save_verdicts({(network, event_id): whole})
         return True
+
+
+def _counts_again(rules: RuleSet, facts: Facts) -> Mapping[int, int] | None:
+    """What counters say of an event that was counted when it came."""
+    if not rules.counters:
+        return None
+    asks = asked_by(rules, facts)
+    return Book([asks], again=True).count(asks, facts.event.at)
 
 
 def _place(finding: Finding) -> tuple[object, ...]:
@@ -671,5 +713,6 @@ def _fetch(media: Media) -> tuple[str, int]:
 
 
 def sweep(*, now: datetime) -> int:
-    """Delete media bytes that no case and no evidence needs, after their time; give how many files went."""
+    """Delete media bytes that no case and no evidence needs, after their time, and counts that are over; give how many files went."""
+    counter_store.sweep(now=now)
     return archive.sweep_blobs(older_than=now - timedelta(hours=settings.REDSHANK.ingest.keep_media_hours))

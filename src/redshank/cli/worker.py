@@ -219,9 +219,10 @@ class _Past(_Job):
         from django.utils import timezone
 
         from redshank.archive.past_writer import finish_erasures, forget, write_due
+        from redshank.rules.counter_store import erase_asked
 
         now = timezone.now()
-        if done := finish_erasures(now=now) + write_due(now=now):
+        if done := finish_erasures(now=now) + erase_asked() + write_due(now=now):
             return done
         if self._forgot is None or now - self._forgot >= SWEEP_EVERY:
             forget(now=now)

@@ -109,3 +109,30 @@ class BacktestJob(models.Model):
 
     def __str__(self) -> str:
         return f"backtest {self.pk}"
+
+
+class CounterName(models.Model):
+    """A counter that some rule asks, or asked: its expression, and what its series hold."""
+
+    id = models.BigIntegerField(primary_key=True, help_text="64 bits that depend on the expression alone.")
+    text = models.TextField()
+    window = models.BigIntegerField(help_text="In microseconds.")
+    distinct = models.BooleanField()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class CounterErasure(models.Model):
+    """An erasure that the archive was asked for and that is done here, too."""
+
+    erasure = models.BigIntegerField(primary_key=True)
+
+
+class CounterSeries(models.Model):
+    """One key of one counter: the times of its newest events, packed. The key itself is not kept, only 64 bits of it."""
+
+    id = models.BigIntegerField(primary_key=True)
+    counter = models.BigIntegerField()
+    until = models.BigIntegerField(help_text="The second, since 1970, after which it is of no use.")
+    entries = models.BinaryField()

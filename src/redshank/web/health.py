@@ -175,6 +175,20 @@ def rules() -> Check:
     return _ok(", ".join(f"{number} {mode}" for mode, number in sorted(modes.items())) + ".")
 
 
+def counters() -> Check:
+    """The counters of the rules can be read and written."""
+    from redshank.rules import counter_store
+
+    try:
+        counter_store.probe(timezone.now())
+    except DatabaseError as error:
+        return _fail(
+            f"The counters of the rules do not answer: {str(error).strip().partition(chr(10))[0]}.",
+            "Rules that count are unsure until they do; all else goes on. `redshank migrate` makes a table that is gone.",
+        )
+    return _ok("The counters of the rules can be read and written.")
+
+
 def clock() -> Check:
     """The wall clock moves as time does, and agrees with the store's."""
     wall, steady = time.time(), time.monotonic()
@@ -289,7 +303,7 @@ def waiting() -> Check:
 
 READY: tuple[Callable[[], Check], ...] = (store, migrations, disk, rules)
 ALL: tuple[Callable[[], Check], ...] = (
-    store, migrations, disk, data_dir, secret_key, rules, clock, media, connectors, outbox, waiting,
+    store, migrations, disk, data_dir, secret_key, rules, counters, clock, media, connectors, outbox, waiting,
 )  # fmt: skip
 
 
