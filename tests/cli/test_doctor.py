@@ -48,7 +48,7 @@ def same_everywhere(result: Result, *names: tuple[object, str]) -> str:
         text = text.replace(str(found), name)
     text = re.sub(r"(SQLite [\d.]+, WAL|PostgreSQL [^\n]*)\.$", "STORE.", text, flags=re.MULTILINE)
     text = re.sub(r"(Steady|Steady, and agrees with the store's)\.", "Steady.", text)
-    text = re.sub(r"\d+ live\.", "N live.", text)
+    text = re.sub(r"\d+ live(, \d+ shadow)?\.", "N live.", text)
     return re.sub(r"[\d.]+ [KMGT]iB free", "ROOM free", text)
 
 

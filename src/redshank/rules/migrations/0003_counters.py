@@ -4,34 +4,38 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('rules', '0002_backtest_jobs'),
+        ("rules", "0002_backtest_jobs"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='CounterErasure',
+            name="CounterErasure",
             fields=[
-                ('erasure', models.BigIntegerField(primary_key=True, serialize=False)),
+                ("erasure", models.BigIntegerField(primary_key=True, serialize=False)),
             ],
         ),
         migrations.CreateModel(
-            name='CounterName',
+            name="CounterName",
             fields=[
-                ('id', models.BigIntegerField(help_text='64 bits that depend on the expression alone.', primary_key=True, serialize=False)),
-                ('text', models.TextField()),
-                ('window', models.BigIntegerField(help_text='In microseconds.')),
-                ('distinct', models.BooleanField()),
+                (
+                    "id",
+                    models.BigIntegerField(
+                        help_text="64 bits that depend on the expression alone.", primary_key=True, serialize=False
+                    ),
+                ),
+                ("text", models.TextField()),
+                ("window", models.BigIntegerField(help_text="In microseconds.")),
+                ("distinct", models.BooleanField()),
             ],
         ),
         migrations.CreateModel(
-            name='CounterSeries',
+            name="CounterSeries",
             fields=[
-                ('id', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('counter', models.BigIntegerField()),
-                ('until', models.BigIntegerField(help_text='The second, since 1970, after which it is of no use.')),
-                ('entries', models.BinaryField()),
+                ("id", models.BigIntegerField(primary_key=True, serialize=False)),
+                ("counter", models.BigIntegerField()),
+                ("until", models.BigIntegerField(help_text="The second, since 1970, after which it is of no use.")),
+                ("entries", models.BinaryField()),
             ],
         ),
     ]
