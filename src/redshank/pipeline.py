@@ -58,6 +58,7 @@ from redshank.evasion.gathering import Pictures
 from redshank.evasion.models import ProfileRecord, TieRecord
 from redshank.intake import services as intake
 from redshank.media import FetchError, Hasher, ImageHashes, MediaError, MediaHashes, VideoHashes, fetch
+from redshank.peers import services as peers
 from redshank.rules import Facts, RuleSet, counter_store, says_missing
 from redshank.rules.counter_store import Book
 from redshank.rules.counting import Ask
@@ -185,6 +186,7 @@ def _take(
             if sizes:
                 archive.note_blobs(sizes, now=now)
             archive.see_accounts(item.event for item in taken)
+            peers.note_tokens((item.event for item in taken), now=now)
             ready = [item.event for item in taken if not item.waiting]
             labels = archive.labels_of(
                 (event.network, account.id) for event in ready if (account := getattr(event, "account", None))

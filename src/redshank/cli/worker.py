@@ -139,7 +139,7 @@ class _Outbox(_Job):
 
 
 class _LookBack(_Job):
-    """What was out of force for a time comes back, and new entries are sought in the past; when there are none, what is over of
+    """What was out of force for a time comes back, peers' tokens are tended, and new entries are sought in the past; when there are none, what is over of
     the past is put into files, and the old goes."""
 
     name = "look back"
@@ -150,11 +150,13 @@ class _LookBack(_Job):
 
         from redshank.banks import lookback, quarantine
         from redshank.hma.services import revive_due
+        from redshank.peers.services import tend
         from redshank.pipeline import look_back
 
         now = timezone.now()
         return (
             revive_due(now=now)
+            or tend(now=now)
             or look_back(now=now)
             or lookback.seal(now=now)
             or lookback.forget(now=now)

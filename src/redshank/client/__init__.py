@@ -5,7 +5,8 @@
             if answer["status"] == "rejected":
                 print(answer["field"], answer["reason"])
 
-Sending the same events again is harmless: the second time they are answered as duplicates.
+Sending the same events again is harmless: the second time they are answered as duplicates. `make_token` makes the keyed tokens that
+accounts carry instead of raw identifiers.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from urllib.parse import quote
 
 import httpx
 import msgspec
+
+from redshank.peers.tokens import make_token as make_token
 
 BATCH = 500
 """Events of one request."""

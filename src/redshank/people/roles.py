@@ -37,6 +37,9 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "system.view": _LEADS,
     "outbox.resend": _LEADS,
     "connectors.change": _ADMINS,
+    "peers.view": _LEADS,
+    "peers.ask": _LEADS,
+    "peers.change": _ADMINS,
     "people.change": _ADMINS,
 }
 """Permission to the roles that have it."""

@@ -6,7 +6,7 @@ from allauth.account import views as allauth
 from django.urls import URLPattern, URLResolver, path, re_path
 
 from redshank.web.permissions import open_to
-from redshank.web.views import account, admin, backtests, banks, case, common, media, queue, rules, system
+from redshank.web.views import account, admin, backtests, banks, case, common, media, peers, queue, rules, system
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("session/sign-in", open_to("anyone")(allauth.login), name="account_login"),
@@ -32,6 +32,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("decisions/<int:decision_id>/undo", case.undo, name="undo"),
     re_path(r"^media/(?P<sha256>[0-9a-f]{64})\.jpg$", media.preview, name="media_preview"),
     path("media/revealed", media.revealed, name="media_revealed"),
+    path("accounts/<str:network>/<path:account_id>/peers", peers.ask, name="peers_ask"),
     path("accounts/<str:network>/<path:account_id>", account.account, name="account"),
     path("banks", banks.banks, name="banks"),
     path("bank/new", banks.make, name="bank_new"),
@@ -82,6 +83,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(
         r"^connectors/(?P<network>[a-z0-9.-]{1,63})/(?P<what>pause|resume)$", admin.connector, name="connector_step"
     ),
+    path("peers", peers.peers, name="peers"),
+    path("peers/<slug:name>/end", peers.end, name="peer_end"),
     path("people", admin.all_people, name="people"),
     re_path(r"^people/(?P<username>[\w.@+-]{1,150})/(?P<what>role|on|off|password)$", admin.person, name="person"),
 ]

@@ -21,6 +21,7 @@ _PLACES = (
     ("audit.view", "audit", _("Audit log"), "l", "/audit"),
     ("system.view", "system", _("System"), "s", "/system"),
     ("connectors.change", "connectors", _("Connectors"), "c", "/connectors"),
+    ("peers.view", "peers", _("Peers"), "e", "/peers"),
     ("people.change", "people", _("People"), "p", "/people"),
 )
 

@@ -69,6 +69,7 @@ INSTALLED_APPS = [
     "redshank.intake",
     "redshank.enforcement",
     "redshank.cases",
+    "redshank.peers",
     "redshank.web",
 ]
 

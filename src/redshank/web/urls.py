@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from redshank.web import health, hma, metrics
+from redshank.web import health, hma, metrics, peers
 from redshank.web.api import api
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", metrics.metrics, name="metrics"),
+    path("api/v1/peers/<str:what>", peers.answer, name="peers_answer"),
     path("api/v1/", api.urls),
     *hma.urlpatterns,
     path("", include("redshank.web.console_urls")),

@@ -10,12 +10,14 @@ from django.db.models import Q
 from django.http import Http404, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from redshank.archive.models import AccountRecord, EventRecord
 from redshank.cases.models import Case
 from redshank.enforcement.models import Action
+from redshank.peers.services import standing
 from redshank.web import reading
 from redshank.web.permissions import Asked, needs
 
@@ -38,6 +40,7 @@ def account(request: Asked, network: str, account_id: str) -> HttpResponseBase:
         "account_id": account_id,
         "page": page,
         "pieces": [reading.read_event(record, (), kept) for record in page],
+        "may_ask_peers": request.user.may("peers.ask") and standing(timezone.now()).exists(),
         **known,
     }
     return render(request, "console/account.html", context)
