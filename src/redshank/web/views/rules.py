@@ -467,9 +467,9 @@ def version(request: Asked, rule_id: str, number: int) -> HttpResponseBase:
 
 @require_POST
 @needs("rules.change")
-def version_step(request: Asked, rule_id: str, number: int, what: str) -> HttpResponse:
+def version_step(request: Asked, rule_id: str, number: str, what: str) -> HttpResponse:
     """Send a version to review or take it back, let it judge in the shadow, or live where it was approved."""
-    _rule, found = _version(rule_id, number)
+    _rule, found = _version(rule_id, int(number))
     note, seen, now = _note(request), request.POST.get("seen", "")[:40], timezone.now()
     try:
         if what == "review":
@@ -489,7 +489,7 @@ def version_step(request: Asked, rule_id: str, number: int, what: str) -> HttpRe
     except Problem as problem:
         messages.error(request, _("Nothing was changed: %(why)s") % {"why": problem})
     else:
-        messages.success(request, said % {"n": number})
+        messages.success(request, said % {"n": found.number})
     if request.POST.get("back") == "rule":
         return redirect("rule", rule_id)
     return redirect("rule_version", rule_id, number)
@@ -497,16 +497,16 @@ def version_step(request: Asked, rule_id: str, number: int, what: str) -> HttpRe
 
 @require_POST
 @needs("rules.review")
-def version_review(request: Asked, rule_id: str, number: int, what: str) -> HttpResponse:
+def version_review(request: Asked, rule_id: str, number: str, what: str) -> HttpResponse:
     """A second person's word."""
-    _rule, found = _version(rule_id, number)
+    _rule, found = _version(rule_id, int(number))
     try:
         if what == "approve":
             services.approve(found, by=request.user, now=timezone.now(), note=_note(request))
-            messages.success(request, _("Version %(n)d is approved. It is not live yet.") % {"n": number})
+            messages.success(request, _("Version %(n)d is approved. It is not live yet.") % {"n": found.number})
         else:
             services.give_back(found, by=request.user, now=timezone.now(), note=_note(request))
-            messages.success(request, _("Version %(n)d goes back to its author.") % {"n": number})
+            messages.success(request, _("Version %(n)d goes back to its author.") % {"n": found.number})
     except Problem as problem:
         messages.error(request, _("Nothing was changed: %(why)s") % {"why": problem})
     return redirect("rule_version", rule_id, number)
