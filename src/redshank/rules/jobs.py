@@ -18,7 +18,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from redshank.archive.past_writer import past
+from redshank.archive.past_writer import past, write_due
 from redshank.audit.services import Step, record
 from redshank.core import BadInput, Problem
 from redshank.people.models import User
@@ -30,6 +30,8 @@ from redshank.rules.models import BacktestJob, RuleVersion
 log = structlog.get_logger(__name__)
 
 LEASE = timedelta(seconds=90)
+FRESH_BATCHES = 50
+"""Batches of events that are not in the past yet and are written to it before a backtest begins, at most."""
 TRIES = 4
 """Times that a job is begun; one that four workers died of is given up."""
 MOST_WAITING = 20
@@ -128,6 +130,10 @@ def run_next(
             raise _TakenAwayError
 
     try:
+        for _batch in range(FRESH_BATCHES):  # What came just now is what somebody wants to try a rule on.
+            if not write_due(now=clock(), all_of_it=True):
+                break
+            told(0, 0)
         words = {"/".join(subject): acted for subject, acted in decided().items()}
         found = backtest(
             past(),
