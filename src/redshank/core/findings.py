@@ -67,7 +67,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one detector saw in one place.
 
     `kind` is the kind of thing compared: pdq, video, md5, sha1, sha256, sha512, url, domain,
-    term, name. `score` runs from 0 to 1, the
+    term, name, campaign. `score` runs from 0 to 1, the
     detector's own measure of strength (1 for an exact match). `seen` is what was found there: the hash, the link, the
     words.
     """

@@ -27,6 +27,8 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "cases.decide": _ALL,
     "accounts.view": _ALL,
     "media.view": _ALL,
+    "campaigns.view": _ALL,
+    "campaigns.change": _ALL,
     "banks.view": _ALL,
     "banks.change": _LEADS,
     "rules.view": _ALL,
