@@ -254,4 +254,28 @@ def plant(now: datetime | None = None, *, many: int = 60) -> dict[str, Any]:
     ids["decided"] = done
     record([Step(actor="rule:recruiting@3f2a91c0", step="verdict", object="event:marsh.example/e-3", reason="Recruiting words beside a known picture", evidence=("marsh.example/e-3",), body={"case": ids["main"]})], now=at)  # fmt: skip
     ids["entry"] = first.pk
+    ids["campaign"] = _campaigns(now)
     return ids
+
+
+def _campaigns(now: datetime) -> int:
+    """A campaign that moves, one of readers, and something hot; give the first one's id."""
+    from redshank.campaigns.models import Campaign, HotObject
+    from tests.campaigns import made
+
+    if Campaign.objects.exists():
+        return Campaign.objects.order_by("pk").values_list("pk", flat=True)[0]
+    near = [("marsh.example", f"a-tern{at}") for at in range(9)] + [("marsh.example", "a-gray_harbor")]
+    far = [("dune.example", f"d-tern{at}") for at in range(5)]
+    readers = [("marsh.example", f"a-reader{at}") for at in range(7)]
+    signs = ("Of those who shared one of its objects, 64% are not members (median).", "100% of the objects come from one outlet: song.example.")
+    first, _second = made.plant(
+        made.found([*near, *far], now=now, objects=24, moves=(made.MOVE,)),
+        made.found(readers, now=now, name=f"song-{HOSTILE[:60]}", label="audience", signs=signs),
+        now=now,
+    )
+    HotObject.objects.create(
+        key="0" * 24, kind="link", value=HOSTILE[:400], networks=["dune.example", "marsh.example"], accounts=23,
+        noticed_at=now, grew_at=now, seen_at=now,
+    )  # fmt: skip
+    return first.pk

@@ -99,7 +99,7 @@ def preview(
             )
         )  # fmt: skip
     return Preview(
-        members=len(able), networks=Counter(member.network for member in able), states=states, cannot=cannot, held=held,
+        members=len(able), networks=dict(Counter(member.network for member in able)), states=dict(states), cannot=cannot, held=held,
         samples=tuple(samples), second_look=len(able) > settings.REDSHANK.campaigns.second_look_above,
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from allauth.account import views as allauth
 from django.urls import URLPattern, URLResolver, path, re_path
 
 from redshank.web.permissions import open_to
-from redshank.web.views import account, admin, backtests, banks, case, common, media, peers, queue, rules, system
+from redshank.web.views import account, admin, backtests, banks, campaigns, case, common, media, peers, queue, rules, system
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("session/sign-in", open_to("anyone")(allauth.login), name="account_login"),
@@ -34,6 +34,20 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("media/revealed", media.revealed, name="media_revealed"),
     path("accounts/<str:network>/<path:account_id>/peers", peers.ask, name="peers_ask"),
     path("accounts/<str:network>/<path:account_id>", account.account, name="account"),
+    path("campaigns", campaigns.campaigns_list, name="campaigns"),
+    path("campaigns/<int:campaign_id>", campaigns.campaign, name="campaign"),
+    path("campaigns/<int:campaign_id>/act", campaigns.act, name="campaign_act"),
+    re_path(
+        r"^campaigns/(?P<campaign_id>\d{1,18})/(?P<what>name|label|close|open|hand-over|note|split|merge|out)$",
+        campaigns.step,
+        name="campaign_step",
+    ),
+    path("campaigns/changes/<int:change_id>/undo", campaigns.undo, name="campaign_undo"),
+    re_path(
+        r"^campaigns/proposals/(?P<proposal_id>\d{1,18})/(?P<what>agree|refuse|undo)$",
+        campaigns.proposal,
+        name="campaign_proposal",
+    ),
     path("banks", banks.banks, name="banks"),
     path("bank/new", banks.make, name="bank_new"),
     path("bank/search", banks.search, name="bank_search"),

@@ -19,7 +19,7 @@ from redshank.core import short_id
 from redshank.web import charts, showing
 from redshank.web.icons import ICONS, LOGO
 from redshank.web.reading import actor_words
-from redshank.web.words import SOURCES, STATES, VERBS, word
+from redshank.web.words import OBJECTS, RUNS, SOURCES, STATES, STEPS, VERBS, word
 
 register = template.Library()
 
@@ -150,6 +150,16 @@ def state(name: str) -> SafeString:
 
 
 _TONES = {
+    "coordinated": ("amber", "warn"),
+    "automation": ("plain", "info"),
+    "feed": ("plain", "info"),
+    "audience": ("plain", "info"),
+    "new": ("blue", "eye"),
+    "closed": ("plain", "check"),
+    "merged": ("plain", "dots"),
+    "done": ("green", "check"),
+    "refused": ("plain", "cross"),
+    "undone": ("plain", "undo"),
     "requested": ("blue", "dots"),
     "sent": ("blue", "send"),
     "confirmed": ("green", "check"),
@@ -196,6 +206,45 @@ _TONES = {
 def verb(name: str) -> str:
     """What is asked of a platform, in words."""
     return word(VERBS, name)
+
+
+@register.filter
+def shared_kind(name: str) -> str:
+    """What kind of thing accounts shared, in words."""
+    return word(OBJECTS, name)
+
+
+@register.filter
+def run_why(name: str) -> str:
+    """Why a search was made, in words."""
+    return word(RUNS, name)
+
+
+@register.filter
+def step_words(name: str) -> str:
+    """A step of the audit log, in words."""
+    return word(STEPS, name)
+
+
+@register.simple_tag
+def grid(rows: Sequence[tuple[Any, Sequence[bool]]]) -> SafeString:
+    """Who shared what: a row a member, a column an object; the template says it as a list, too."""
+    wide = max((len(had) for _member, had in rows), default=0)
+    dots = format_html_join(
+        "",
+        '<rect class="{}" x="{}" y="{}" width="9" height="9" rx="2"/>',
+        (
+            ("fill" if on else "track", 10 * x, 10 * y)
+            for y, (_member, had) in enumerate(rows)
+            for x, on in enumerate(had)
+        ),
+    )
+    return format_html(
+        '<svg class="matrix" viewBox="0 0 {} {}" aria-hidden="true" focusable="false">{}</svg>',
+        10 * wide,
+        10 * len(rows),
+        dots,
+    )
 
 
 @register.simple_tag(takes_context=True)

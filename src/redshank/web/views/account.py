@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from redshank.archive.models import AccountRecord, EventRecord
+from redshank.campaigns import services as campaigns
 from redshank.cases.models import Case
 from redshank.enforcement.models import Action
 from redshank.peers.services import standing
@@ -41,6 +42,7 @@ def account(request: Asked, network: str, account_id: str) -> HttpResponseBase:
         "page": page,
         "pieces": [reading.read_event(record, (), kept) for record in page],
         "may_ask_peers": request.user.may("peers.ask") and standing(timezone.now()).exists(),
+        "campaigns": campaigns.of_account(network, account_id) if request.user.may("campaigns.view") else [],
         **known,
     }
     return render(request, "console/account.html", context)
