@@ -18,7 +18,7 @@ Account = tuple[str, str]
 
 def found(accounts: Sequence[Account], *, now: datetime, objects: int = 12, name: str = "tern", **more: Any) -> Found:
     begins = now - timedelta(days=4)
-    times = [begins + timedelta(hours=7 * at) for at in range(objects)]
+    times = [begins + timedelta(hours=4 * at) for at in range(objects)]
     members = tuple(
         Member(
             network, account, len(accounts) - 1, begins + timedelta(seconds=at), objects - at % 3, 20.0 + at,

@@ -25,7 +25,6 @@ STATES: Words = {
     "new": _("new"),
     "closed": _("closed"),
     "merged": _("merged"),
-    "done": _("done"),
     "refused": _("refused"),
     "undone": _("undone"),
     "requested": _("requested"),

@@ -157,7 +157,6 @@ _TONES = {
     "new": ("blue", "eye"),
     "closed": ("plain", "check"),
     "merged": ("plain", "dots"),
-    "done": ("green", "check"),
     "refused": ("plain", "cross"),
     "undone": ("plain", "undo"),
     "requested": ("blue", "dots"),
