@@ -268,7 +268,10 @@ def _campaigns(now: datetime) -> int:
     near = [("marsh.example", f"a-tern{at}") for at in range(9)] + [("marsh.example", "a-gray_harbor")]
     far = [("dune.example", f"d-tern{at}") for at in range(5)]
     readers = [("marsh.example", f"a-reader{at}") for at in range(7)]
-    signs = ("Of those who shared one of its objects, 64% are not members (median).", "100% of the objects come from one outlet: song.example.")
+    signs = (
+        "Of those who shared one of its objects, 64% are not members (median).",
+        "100% of the objects come from one outlet: song.example.",
+    )
     first, _second = made.plant(
         made.found([*near, *far], now=now, objects=24, moves=(made.MOVE,)),
         made.found(readers, now=now, name=f"song-{HOSTILE[:60]}", label="audience", signs=signs),

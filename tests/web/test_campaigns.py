@@ -81,7 +81,9 @@ def test_nothing_is_done_before_it_was_seen(client: Client, ids: dict[str, Any])
     assert "3 members are decided on; 3 action(s) requested" in page
     proposal = Proposal.objects.get()
     client.post(f"/campaigns/proposals/{proposal.pk}/undo", {"note": "Wrong ones."})
-    assert set(Action.objects.filter(decision_id__in=proposal.decisions).values_list("state", flat=True)) == {"canceled"}
+    assert set(Action.objects.filter(decision_id__in=proposal.decisions).values_list("state", flat=True)) == {
+        "canceled"
+    }
 
 
 def test_many_wait_for_a_second_person(client: Client, ids: dict[str, Any]) -> None:
@@ -127,11 +129,21 @@ def test_each_step_of_the_page_is_done_and_written_down(client: Client, ids: dic
     ):
         assert client.post(f"/campaigns/{pk}/{what}", form).status_code == 302, what
     page = text(client.get(f"/campaigns/{pk}"))
-    for words in ("Terns", "mara said so", "Look at the &lt;b&gt;links&lt;/b&gt;.", "Campaigns merged", "Members taken out"):
+    for words in (
+        "Terns",
+        "mara said so",
+        "Look at the &lt;b&gt;links&lt;/b&gt;.",
+        "Campaigns merged",
+        "Members taken out",
+    ):
         assert words in page, words
     split = client.post(f"/campaigns/{pk}/split", {"member": some[1:4], "reason": "Others."})
     assert "3 members are K-" in text(client.get(split["Location"]))
-    for what, form in (("label", {"label": "x", "reason": "y"}), ("split", {"reason": "y"}), ("merge", {"other": "none"})):
+    for what, form in (
+        ("label", {"label": "x", "reason": "y"}),
+        ("split", {"reason": "y"}),
+        ("merge", {"other": "none"}),
+    ):
         assert client.post(f"/campaigns/{pk}/{what}", form).status_code == 422, what
     assert client.post(f"/campaigns/{pk + 1}/note", {"text": "x"}).status_code == 409
 

@@ -6,7 +6,20 @@ from allauth.account import views as allauth
 from django.urls import URLPattern, URLResolver, path, re_path
 
 from redshank.web.permissions import open_to
-from redshank.web.views import account, admin, backtests, banks, campaigns, case, common, media, peers, queue, rules, system
+from redshank.web.views import (
+    account,
+    admin,
+    backtests,
+    banks,
+    campaigns,
+    case,
+    common,
+    media,
+    peers,
+    queue,
+    rules,
+    system,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("session/sign-in", open_to("anyone")(allauth.login), name="account_login"),
