@@ -19,6 +19,7 @@ from redshank.audit.models import Entry
 from redshank.core import BadInput
 from redshank.people.models import User
 from redshank.rules import jobs, services
+from redshank.rules.backtest import Sample
 from redshank.rules.models import BacktestJob
 from tests.rules.test_backtest import event
 from tests.rules.test_console_rules import TEXT, folder  # noqa: F401 - a fixture
@@ -117,6 +118,26 @@ def test_what_broke_is_tried_again_and_given_up_in_the_end(lee: User, monkeypatc
     assert run(now=NOW + timedelta(seconds=1)) == 0
     other.refresh_from_db()
     assert (other.state, other.error[:8]) == ("failed", "given up")
+
+
+def test_samples_of_who_was_erased_go_and_so_does_what_is_old(lee: User) -> None:
+    job = jobs.ask(["of-a-file"], [], by=lee, now=NOW)
+    run()
+    before = found(job)
+    past_writer.erase("marsh", "a1", by="user:lee", reason="asked", now=NOW + timedelta(hours=1))
+    gone = jobs.forget(now=NOW + timedelta(hours=2))
+    after = found(job)
+    assert gone == sum(one.account == "a1" for one in before) > 0
+    assert [one for one in before if one.account != "a1"] == after
+    assert jobs.forget(now=NOW + timedelta(hours=2)) == 0
+    assert jobs.forget(now=NOW + timedelta(days=91)) == 1
+
+
+def found(job: BacktestJob) -> list[Sample]:
+    job.refresh_from_db()
+    result = jobs.result_of(job)
+    assert result is not None
+    return list(result.rules[0].samples)
 
 
 PROGRAM = """

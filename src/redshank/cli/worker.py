@@ -283,11 +283,22 @@ class _Backtests(_Job):
     name = "backtest"
     idle = (0.5, 1.0)
 
-    def step(self) -> int:
-        from redshank.cases.services import decided
-        from redshank.rules.jobs import run_next
+    def __init__(self) -> None:
+        self._forgot: datetime | None = None
 
-        return run_next(decided=decided, stop=self.stop)
+    def step(self) -> int:
+        from django.utils import timezone
+
+        from redshank.cases.services import decided
+        from redshank.rules import jobs
+
+        if done := jobs.run_next(decided=decided, stop=self.stop):
+            return done
+        now = timezone.now()
+        if self._forgot is None or now - self._forgot >= SWEEP_EVERY:
+            jobs.forget(now=now)
+            self._forgot = now
+        return 0
 
 
 def _keep_at(make: type[_Job], stop: threading.Event, once: bool) -> None:

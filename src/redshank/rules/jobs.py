@@ -18,12 +18,13 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from redshank.archive.models import Erasure
 from redshank.archive.past_writer import past, write_due
 from redshank.audit.services import Step, record
 from redshank.core import BadInput, Problem
 from redshank.people.models import User
 from redshank.rules import services
-from redshank.rules.backtest import Backtest, Ruled, backtest
+from redshank.rules.backtest import Backtest, Ruled, Sample, backtest
 from redshank.rules.loader import Written
 from redshank.rules.models import BacktestJob, RuleVersion
 
@@ -37,6 +38,8 @@ TRIES = 4
 MOST_WAITING = 20
 KEPT = 300
 """Jobs that are kept; the oldest that have ended go."""
+KEEP = timedelta(days=90)
+"""How long they are kept: their samples tell what people wrote."""
 State = BacktestJob.State
 
 
@@ -100,6 +103,39 @@ def cancel(job: BacktestJob, *, now: datetime) -> bool:
 def result_of(job: BacktestJob) -> Backtest | None:
     """What came out, where the job is done."""
     return msgspec.json.decode(job.result, type=Backtest) if job.result else None
+
+
+def forget(*, now: datetime) -> int:
+    """Delete what was kept for its time, and take samples of accounts that were erased out of the rest; give how many."""
+    ended = BacktestJob.objects.exclude(state__in=(State.WAITING, State.RUNNING))
+    gone, _by_model = ended.filter(asked_at__lt=now - KEEP).delete()
+    for erased in Erasure.objects.filter(asked_at__gt=now - KEEP):
+        about = BacktestJob.objects.filter(asked_at__lte=erased.asked_at, result__contains=erased.account_id)
+        for job in about:
+            gone += _without(job, erased.network, erased.account_id)
+    return gone
+
+
+def _without(job: BacktestJob, network: str, account: str) -> int:
+    found = result_of(job)
+    if found is None:
+        return 0
+    before = sum(len(rule.samples) for rule in found.rules)
+    rules = tuple(
+        msgspec.structs.replace(rule, samples=tuple(one for one in rule.samples if not _is_of(one, network, account)))
+        for rule in found.rules
+    )
+    after = sum(len(rule.samples) for rule in rules)
+    if after < before:
+        job.result = msgspec.json.encode(msgspec.structs.replace(found, rules=rules)).decode()
+        job.save(update_fields=["result"])
+    return before - after
+
+
+def _is_of(sample: Sample, network: str, account: str) -> bool:
+    return sample.event.startswith(f"{network}/") and (
+        sample.account == account or sample.subject == f"account/{account}"
+    )
 
 
 def run_next(
