@@ -17,6 +17,7 @@ from redshank.intake.models import ApiKey, IngestFile, Report
 KEY_PREFIX = "rsk_"
 PARTS = {
     "events": "send events for its network, and ask what became of them",
+    "ties": "ask whether the owner of one account was suspended before",
     "hma": "look up, hash and bank content as clients of Hasher-Matcher-Actioner do",
 }
 """The parts of the API that a key may open, each with what it lets somebody do."""

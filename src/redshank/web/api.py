@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -25,6 +26,7 @@ from redshank import pipeline
 from redshank.archive.models import EventRecord
 from redshank.archive.services import verdict_of
 from redshank.core import event_schema
+from redshank.evasion import deciding
 from redshank.intake.models import ApiKey
 from redshank.intake.services import key_of
 
@@ -78,12 +80,52 @@ class EventOut(Schema):
     error: str
 
 
+class ReasonOut(Schema):
+    """One kind of evidence: how many bits it adds or takes away, and what was seen."""
+
+    kind: str
+    bits: float
+    detail: str
+
+
+class TieOut(Schema):
+    """A claim that the asked account's owner had a suspended one. The bits add up to log2 of the odds of `probability`."""
+
+    account: str
+    network: str
+    band: Literal["likely", "possible", ""]
+    probability: float
+    state: Literal["open", "confirmed", "rejected", "withdrawn"]
+    reasons: list[ReasonOut]
+    model: str
+    found_at: datetime
+
+
+class TiesOut(Schema):
+    """What is known of one account: `pending` while evidence came that was not weighed yet; `excepted` says why it is not
+    tied (journalist, researcher, relative, fan, other)."""
+
+    network: str
+    account: str
+    pending: bool
+    excepted: list[str]
+    ties: list[TieOut]
+
+
 class KeyAuth(HttpBearer):
     """`Authorization: Bearer rsk_…`; the key says for which network it speaks."""
 
     def authenticate(self, request: HttpRequest, token: str) -> ApiKey | None:
         """The key that `token` is; None, answered with 401, where it is none."""
         return key_of(token, now=timezone.now())
+
+
+class TiesKeyAuth(HttpBearer):
+    """A key that opens `ties`."""
+
+    def authenticate(self, request: HttpRequest, token: str) -> ApiKey | None:
+        """The key that `token` is; None, answered with 401, where it does not open this part."""
+        return key_of(token, "ties", now=timezone.now())
 
 
 api = NinjaAPI(
@@ -196,6 +238,48 @@ def show_event(request: HttpRequest, event_id: str) -> Any:
         "state": found.state,
         "verdict": msgspec.to_builtins(verdict_of(found)),
         "error": found.error,
+    }
+
+
+@api.get(
+    "/accounts/{network}/{path:account_id}/ties",
+    response={200: TiesOut, 401: ProblemOut, 404: ProblemOut},
+    auth=TiesKeyAuth(),
+    summary="Whether the owner of a new account was suspended before",
+    operation_id="ask_about_account",
+)
+def ask_about_account(request: HttpRequest, network: str, account_id: str) -> Any:
+    """The ties of one new account to suspended ones, the surest first. A tie is no proof: a person decides.
+
+    Only accounts that are young enough to be asked about are answered for; all others are answered with 404, whether they
+    exist or not.
+    """
+    key: ApiKey = request.auth  # type: ignore[attr-defined]  # set by ninja
+    account_id = account_id.replace("\x00", "")[:201]
+    if key.network and key.network != network:
+        raise RequestError(404, f"This key asks about accounts of {key.network} alone.")
+    about, ties, exceptions = deciding.asked_about(network[:64].replace("\x00", ""), account_id)
+    if about is None or about.target:
+        raise RequestError(404, "There is no new account of this id that could be asked about.")
+    return {
+        "network": network,
+        "account": account_id,
+        "pending": about.due_at is not None,
+        "excepted": [one.what for one in exceptions if not one.other_id],
+        "ties": [
+            {
+                "account": tie.old.account_id,
+                "network": tie.old.network,
+                "band": tie.band,
+                "probability": tie.probability,
+                "state": tie.state,
+                "reasons": tie.reasons,
+                "model": tie.model,
+                "found_at": tie.made_at,
+            }
+            for tie in ties
+            if tie.state != "withdrawn"
+        ],
     }
 
 

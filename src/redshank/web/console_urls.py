@@ -19,6 +19,7 @@ from redshank.web.views import (
     queue,
     rules,
     system,
+    ties,
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -46,6 +47,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     re_path(r"^media/(?P<sha256>[0-9a-f]{64})\.jpg$", media.preview, name="media_preview"),
     path("media/revealed", media.revealed, name="media_revealed"),
     path("accounts/<str:network>/<path:account_id>/peers", peers.ask, name="peers_ask"),
+    path("ties", ties.ties, name="ties"),
+    path("ties/<int:tie_id>", ties.tie, name="tie"),
+    re_path(r"^ties/(?P<tie_id>\d{1,18})/(?P<what>confirm|reject|undo|never)$", ties.step, name="tie_step"),
+    path("never-tie/<int:exception_id>/end", ties.may, name="may_tie"),
+    path("never-tie/<str:network>/<path:account_id>", ties.never, name="never_tie"),
     path("accounts/<str:network>/<path:account_id>", account.account, name="account"),
     path("campaigns", campaigns.campaigns_list, name="campaigns"),
     path("campaigns/<int:campaign_id>", campaigns.campaign, name="campaign"),

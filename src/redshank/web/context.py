@@ -17,6 +17,7 @@ SCHEMES = ("auto", "light", "dark")
 _PLACES = (
     ("cases.view", "queue", _("Queue"), "q", "/cases"),
     ("campaigns.view", "campaigns", _("Campaigns"), "m", "/campaigns"),
+    ("ties.view", "ties", _("Returning"), "t", "/ties"),
     ("banks.view", "banks", _("Banks"), "b", "/banks"),
     ("rules.view", "rules", _("Rules"), "r", "/rule /backtest"),
     ("audit.view", "audit", _("Audit log"), "l", "/audit"),

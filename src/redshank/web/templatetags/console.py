@@ -162,6 +162,7 @@ _TONES = {
     "requested": ("blue", "dots"),
     "sent": ("blue", "send"),
     "confirmed": ("green", "check"),
+    "rejected": ("plain", "cross"),
     "failed": ("red", "warn"),
     "canceled": ("plain", "cross"),
     "pending": ("blue", "dots"),
@@ -252,6 +253,27 @@ def page_url(context: Context, number: int) -> str:
     query = context["request"].GET.copy()
     query["page"] = str(number)
     return "?" + urlencode(list(query.lists()), doseq=True)
+
+
+@register.filter
+def absolute(value: float) -> str:
+    """A number without its sign, to one place: the sign stands before it as a word of its own."""
+    return f"{abs(value):.1f}"
+
+
+@register.simple_tag
+def hours(counts: Sequence[int]) -> SafeString:
+    """Posts by hour of the day as 24 small columns; the template says the busiest in words."""
+    top = max(*counts, 1)
+    rects = format_html_join(
+        "",
+        '<rect class="fill" x="{}" y="{}" width="3" height="{}"/>',
+        ((4 * at, round(16 - 16 * count / top, 1), round(16 * count / top, 1)) for at, count in enumerate(counts)),
+    )
+    return format_html(
+        '<svg class="hours" viewBox="0 0 96 17" aria-hidden="true" focusable="false"><rect class="track" y="16" width="96" height="1"/>{}</svg>',
+        rects,
+    )
 
 
 @register.simple_tag

@@ -19,7 +19,7 @@ from redshank.campaigns import services as campaigns
 from redshank.cases.models import Case
 from redshank.enforcement.models import Action
 from redshank.peers.services import standing
-from redshank.web import reading
+from redshank.web import reading, tied
 from redshank.web.permissions import Asked, needs
 
 PAGE = 15
@@ -44,6 +44,8 @@ def account(request: Asked, network: str, account_id: str) -> HttpResponseBase:
         "may_ask_peers": request.user.may("peers.ask") and standing(timezone.now()).exists(),
         "campaigns": campaigns.of_account(network, account_id) if request.user.may("campaigns.view") else [],
         **known,
+        **tied.of_account(network, account_id),
+        "may_except": request.user.may("ties.except"),
     }
     return render(request, "console/account.html", context)
 
