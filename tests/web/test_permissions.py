@@ -18,9 +18,7 @@ ARGUMENTS: dict[str, Any] = {
     "case_id": 1, "decision_id": 1, "event": 1, "what": "take", "sha256": "0" * 64, "network": "marsh.example",
     "account_id": "a-1", "name": "bank", "rule_id": "rule", "entry_id": 1, "action_id": "act_1", "username": "mara", "number": 1,
     "job_id": 1, "campaign_id": 1, "change_id": 1, "proposal_id": 1,
-    "account_id": "a-1", "name": "bank", "rule_id": "rule", "entry_id": 1, "action_id": "act_1", "username": "mara",
-    "tie_id": 1, "exception_id": 1, "number": 1,
-    "job_id": 1,
+    "tie_id": 1, "exception_id": 1,
 }  # fmt: skip
 WHAT = {
     "tie_step": "confirm",
