@@ -193,7 +193,7 @@ def test_nobody_in_good_standing_can_be_reached(client: Client, world: TieRecord
     number = ProfileRecord.objects.get(account_id="innocent").pk
     assert number not in targets().index(fresh=True)
     assert not TieRecord.objects.filter(old__target=False).exists()
-    assert "a href=\"/accounts/marsh/innocent" not in page(client, "/ties?q=innocent")
+    assert 'a href="/accounts/marsh/innocent' not in page(client, "/ties?q=innocent")
     assert "Never tie" in page(client, "/accounts/marsh/innocent")
 
 
