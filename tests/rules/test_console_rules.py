@@ -17,6 +17,7 @@ from redshank.people.models import User
 from redshank.rules import Facts, services
 from redshank.rules.models import ConsoleRule, RuleVersion
 from redshank.rules.services import Changed
+from redshank.web import health
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 FILES = """
@@ -214,6 +215,8 @@ def test_a_rule_that_breaks_later_takes_no_other_down(mara: User, lee: User, fol
     (folder / "files.yaml").write_text(FILES.replace("of-a-file", "other"))
     assert fired() == {("other", True), ("calls", False)}
     assert "there is a rule `other` already, at files.yaml:5" in services.in_force().broken["other"]
+    check = health.rules()
+    assert (check.state, check.says[:16]) == ("warn", "Left out: other:")
     # Broken files leave the files' rules as they were, and the console goes on.
     (folder / "files.yaml").write_text("rules: [")
     services.stop("calls", "shadow", by=mara, now=NOW)

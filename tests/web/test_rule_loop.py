@@ -118,6 +118,14 @@ def test_from_the_first_mistake_to_the_first_case(watch: Watch, loop: Loop) -> N
     page.wait_for_selector("#text")
     page.wait_for_load_state("networkidle")
 
+    # A new line is indented as the one before.
+    page.fill("#text", "rules:\n  - id: x")
+    keys.press("Enter")
+    keys.type("effects:")
+    keys.press("Enter")
+    keys.type("- preserve")
+    assert page.input_value("#text") == "rules:\n  - id: x\n    effects:\n      - preserve"
+
     # Written with a mistake, which is shown while one writes; from there to its place, and mended.
     page.fill("#text", MISTAKEN)
     error = page.locator("#said [data-severity=error]")

@@ -258,6 +258,15 @@ document.addEventListener("click", (event) => {
   code.scrollTop = Math.max(0, (line - 6) * parseFloat(getComputedStyle(code).lineHeight));
 });
 
+// A new line begins where the one before began, as every editor has it; a line that opens a block, one step further in.
+document.addEventListener("keydown", (event) => {
+  const code = event.target;
+  if (event.key !== "Enter" || event.isComposing || event.ctrlKey || event.metaKey || event.altKey || !code.matches?.("[data-code]")) return;
+  const line = code.value.slice(0, code.selectionStart).split("\n").pop();
+  const indent = line.match(/^ */)[0] + (/:\s*[|>]?-?\s*$/.test(line) ? "  " : "") + (/^ *- /.test(line) ? "  " : "");
+  if (indent && document.execCommand("insertText", false, "\n" + indent)) event.preventDefault();  // Undo still works.
+});
+
 // ── Focus is never lost after a swap ─────────────────────────────────────────────────────────────────────────────
 
 let before = -1;
