@@ -322,7 +322,7 @@ def test_an_import_that_is_stopped_is_ended_by_the_same_again(make, monkeypatch)
     bank, _ = make("term", "wolf 3", "wolf 999")
     services.withdraw_entries(bank, [services.entry_id(bank, "wolf 3")], by="system", now=NOW)
     text = "value\n" + "".join(f"wolf {number}\n" if number % 7 else "x\n" for number in range(60))
-    rehearsed = services.rehearse_import(bank, io.StringIO(text), now=NOW)
+    rehearsed = services.rehearse_import(bank, io.StringIO(text))
     assert bank.entries.count() == 2
     lines, aside = [], []
 

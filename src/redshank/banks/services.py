@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import msgspec
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from redshank.audit.services import Step, record
@@ -225,7 +225,7 @@ def add_entries(
     hashes are kept and marked. Writes one audit step, `entry.added`, with the count and a SHA-256 over the values.
     What is in force by another organization's word alone is confirmed by a person who adds it here.
     """
-    wanted, set_aside, repeated = _wanted(bank, new, by, now, places)
+    wanted, set_aside, repeated = _wanted(bank, new, places)
     if not wanted:
         return Added(aside=len(set_aside), set_aside=tuple(set_aside))
     with transaction.atomic():
@@ -233,38 +233,94 @@ def add_entries(
         there = _there(bank, wanted)
         fresh = [entry for value, entry in wanted.items() if value not in there]
         revived = [wanted[value] for value, (_, withdrawn) in there.items() if withdrawn]
-        for entry in (*fresh, *revived):
-            entry.changed = number
-        for entry in revived:
-            entry.pk = there[entry.value][0]
-        Entry.objects.bulk_create(fresh, batch_size=2_000)
+        expires = now + timedelta(days=bank.expires_days) if bank.expires_days else None
+        common = {"bank": bank, "added_by": by[:200], "added_at": now, "expires_at": expires, "changed": number}
+        ids = {value: pk for value, (pk, _) in there.items()}
+        ids |= zip((entry.value for entry in fresh), _insert(fresh, common), strict=True)
         if revived:
-            Entry.objects.bulk_update(revived, _GIVEN, batch_size=BATCH // len(_GIVEN))
-        ids = [wanted[value].pk or there[value][0] for value in wanted]
+            again = [Entry(pk=ids[one.value], **common, **msgspec.structs.asdict(one)) for one in revived]
+            Entry.objects.bulk_update(again, _GIVEN, batch_size=BATCH // len(_GIVEN))
         _count(bank, in_force=len(fresh) + len(revived), withdrawn=-len(revived))
         if fresh or revived:
-            record([_added_step(bank, [*fresh, *revived], len(revived), by)], now=now)
+            changed = [*fresh, *revived]
+            record([_added_step(bank, changed, [ids[one.value] for one in changed[:20]], len(revived), by)], now=now)
         confirm_entries(
             (there[v][0] for v, entry in wanted.items() if v in there and not entry.foreign), by=by, now=now
         )
     return Added(
-        entries=tuple(ids), added=len(fresh), revived=len(revived), known=len(wanted) - len(fresh) - len(revived),
+        entries=tuple(ids[value] for value in wanted), added=len(fresh), revived=len(revived), known=len(wanted) - len(fresh) - len(revived),
         repeated=repeated, weak=sum(bool(entry.weak) for entry in wanted.values()), aside=len(set_aside),
         set_aside=tuple(set_aside),
     )  # fmt: skip
 
 
+class _Given(msgspec.Struct, frozen=True, gc=False):
+    """What is kept of a new entry beside what all that are added together have in common; named as `Entry` names it."""
+
+    value: str
+    frames: bytes | None
+    weak: str
+    label: str
+    note: str
+    source: str
+    foreign: bool
+    from_case: int | None
+
+
+def _insert(fresh: Sequence[_Given], common: Mapping[str, Any]) -> list[int]:
+    """Insert new entries, and give their ids. Who calls it holds the banks' lock: nobody else inserts meanwhile.
+
+    As the ORM's `bulk_create` does, but some ten times as fast: a feed may send millions.
+    """
+    if not fresh:
+        return []
+    model = Entry(**common)
+    fields = [field for field in Entry._meta.concrete_fields if not field.primary_key]  # noqa: SLF001
+    same = [field.get_db_prep_save(getattr(model, field.attname), connection) for field in fields]
+    own = [(place, str(field.attname)) for place, field in enumerate(fields) if field.attname in _Given.__struct_fields__]
+
+    def row(pk: int, given: _Given) -> list[Any]:
+        out = [*same, pk]
+        for place, name in own:
+            out[place] = getattr(given, name)
+        return out
+
+    quote = connection.ops.quote_name
+    table = Entry._meta.db_table  # noqa: SLF001
+    columns = ", ".join([*(quote(str(field.column)) for field in fields), quote("id")])
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)", [table, len(fresh)]
+            )
+            ids = [pk for (pk,) in cursor.fetchall()]
+            with cursor.copy(f"COPY {quote(table)} ({columns}) FROM STDIN") as copy:
+                for pk, given in zip(ids, fresh, strict=True):
+                    copy.write_row(row(pk, given))
+        else:
+            cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
+            found = cursor.fetchone()
+            first = (found[0] if found else 0) + 1
+            ids = list(range(first, first + len(fresh)))
+            marks = ", ".join(["%s"] * (len(fields) + 1))
+            cursor.executemany(
+                f"INSERT INTO {quote(table)} ({columns}) VALUES ({marks})",  # noqa: S608
+                [row(pk, given) for pk, given in zip(ids, fresh, strict=True)],
+            )
+    return ids
+
+
 def _wanted(
-    bank: Bank, new: Iterable[NewEntry], by: str, now: datetime, places: Sequence[int] | None
-) -> tuple[dict[str, Entry], list[SetAside], int]:
+    bank: Bank, new: Iterable[NewEntry], places: Sequence[int] | None
+) -> tuple[dict[str, _Given], list[SetAside], int]:
     """What `bank` can take, by value; what it cannot; and how many repeat one another."""
-    wanted: dict[str, Entry] = {}
+    wanted: dict[str, _Given] = {}
     set_aside: list[SetAside] = []
     repeated = 0
     for number, item in enumerate(new):
         place = places[number] if places else number + 1
         try:
-            entry = _entry(bank, item, by, now)
+            entry = _given(bank, item)
         except BadInput as problem:
             set_aside.append(SetAside(place, item.value[:200], _reason(problem)))
             continue
@@ -487,7 +543,7 @@ def entry_from_media(hashes: MediaHashes, kind: str, *, label: str = "", note: s
     raise BadInput(f"a video, which a bank of kind {kind} does not take", hint="One of kind video does.")
 
 
-def _entry(bank: Bank, item: NewEntry, by: str, now: datetime) -> Entry:
+def _given(bank: Bank, item: NewEntry) -> _Given:
     enough = settings.REDSHANK.media.pdq_quality
     value = canonical(bank.kind, item.value)
     weak = weakness(bank.kind, value, quality=item.quality, enough=enough)
@@ -498,16 +554,15 @@ def _entry(bank: Bank, item: NewEntry, by: str, now: datetime) -> Entry:
         frames = pack_frames(item.frames)
         if all(weakness("pdq", frame.pdq, quality=frame.quality, enough=enough) for frame in item.frames):
             weak = weak or "no frame of enough quality"
-    return Entry(
-        bank=bank, value=value, frames=frames, weak=weak, label=_clean(item.label, 200), note=_clean(item.note, 10_000),
-        source=_clean(item.source, 200), foreign=item.foreign, added_by=by[:200], added_at=now, withdrawn_at=None, withdrawn_by="",
-        from_case=item.from_case, expires_at=now + timedelta(days=bank.expires_days) if bank.expires_days else None,
+    return _Given(
+        value, frames, weak, _clean(item.label, 200), _clean(item.note, 10_000), _clean(item.source, 200), item.foreign,
+        item.from_case,
     )  # fmt: skip
 
 
 def _clean(text: str, most: int) -> str:
     """What both stores can keep: PostgreSQL takes no NUL, and neither takes a lone surrogate."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()[:most].strip()
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:most].strip() if text else ""
 
 
 def _reason(problem: Problem) -> str:
@@ -523,13 +578,13 @@ def _there(bank: Bank, values: Iterable[str]) -> dict[str, tuple[int, bool]]:
     return out
 
 
-def _added_step(bank: Bank, entries: Sequence[Entry], revived: int, by: str) -> Step:
+def _added_step(bank: Bank, entries: Sequence[_Given], first: Sequence[int], revived: int, by: str) -> Step:
     body = {
         "count": len(entries),
         "revived": revived,
         "weak": sum(bool(entry.weak) for entry in entries),
         "sha256": _digest(entry.value for entry in entries),
-        "first": [entry.pk for entry in entries[:20]],
+        "first": list(first),
     }
     return Step(actor=by, step="entry.added", object=f"bank:{bank.name}", body=body)
 
@@ -576,12 +631,12 @@ def canonical_forms(text: str) -> set[str]:
     return forms
 
 
-def rehearse_import(bank: Bank, lines: TextIO, *, now: datetime) -> Added:
+def rehearse_import(bank: Bank, lines: TextIO) -> Added:
     """What `import_entries` would do, and nothing done."""
     total = Added()
     before: set[int] = set()  # Hashes of values: a file that is looked at may have a million.
     for good, bad in _parts(bank, lines):
-        wanted, aside, repeated = _wanted(bank, [item for _, item in good], "", now, [place for place, _ in good])
+        wanted, aside, repeated = _wanted(bank, [item for _, item in good], [place for place, _ in good])
         new = {value: entry for value, entry in wanted.items() if hash(value) not in before}
         before.update(map(hash, new))
         there = _there(bank, new)

@@ -235,7 +235,7 @@ def bulk(request: Asked, name: str) -> HttpResponseBase:
         place = _place(request, found, token)
         _keep(upload, place)
         with place.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-            preview = services.rehearse_import(found, lines, now=timezone.now())
+            preview = services.rehearse_import(found, lines)
         with place.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
             samples = services.first_rows(found, lines, SAMPLES)
     except Problem as problem:
