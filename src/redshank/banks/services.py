@@ -34,7 +34,7 @@ from redshank.core import BadInput, Problem
 from redshank.media import Frame, ImageHashes, MediaHashes
 from redshank.policies import services as policies
 
-IMPORTED, FRAMES = 5_000, 100_000
+IMPORTED, FRAMES = 20_000, 100_000
 """Entries, and frames of them, that an import commits together."""
 NAMED = 1_000
 """What an import set aside is named up to this number, and counted beyond it."""
@@ -231,7 +231,7 @@ def add_entries(
     with transaction.atomic():
         number = bump()
         there = _there(bank, wanted)
-        fresh = [entry for value, entry in wanted.items() if value not in there]
+        fresh = sorted((entry for value, entry in wanted.items() if value not in there), key=_by_value)
         revived = [wanted[value] for value, (_, withdrawn) in there.items() if withdrawn]
         expires = now + timedelta(days=bank.expires_days) if bank.expires_days else None
         common = {"bank": bank, "added_by": by[:200], "added_at": now, "expires_at": expires, "changed": number}
@@ -252,6 +252,11 @@ def add_entries(
         repeated=repeated, weak=sum(bool(entry.weak) for entry in wanted.values()), aside=len(set_aside),
         set_aside=tuple(set_aside),
     )  # fmt: skip
+
+
+def _by_value(given: _Given) -> str:
+    """The order in which the store's index of values takes them at the least cost."""
+    return given.value
 
 
 class _Given(msgspec.Struct, frozen=True, gc=False):
@@ -277,7 +282,9 @@ def _insert(fresh: Sequence[_Given], common: Mapping[str, Any]) -> list[int]:
     model = Entry(**common)
     fields = [field for field in Entry._meta.concrete_fields if not field.primary_key]  # noqa: SLF001
     same = [field.get_db_prep_save(getattr(model, field.attname), connection) for field in fields]
-    own = [(place, str(field.attname)) for place, field in enumerate(fields) if field.attname in _Given.__struct_fields__]
+    own = [
+        (place, str(field.attname)) for place, field in enumerate(fields) if field.attname in _Given.__struct_fields__
+    ]
 
     def row(pk: int, given: _Given) -> list[Any]:
         out = [*same, pk]
