@@ -126,6 +126,13 @@ def test_what_was_typed_comes_back_after_the_session_ended() -> None:
         assert "# typed" in back
         assert 'value="a note"' in back
         assert "# typed" not in lee.get("/rule/new").content.decode()  # Once.
+    # Who signed in again elsewhere has another form's token by now: the page is loaded anew, with the text.
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(user)
+    assert strict.post("/rule/new", form)["Location"] == "/rule/new"
+    assert "# typed" in strict.get("/rule/new").content.decode()
+    assert strict.post("/rule/check", form, headers={"HX-Request": "true"})["HX-Redirect"] == "/rule/new"
+    assert strict.post("/rule/new", {**form, "whose": "x"}).status_code == 403
     # A stranger leaves nothing, and what is one person's goes to no other.
     stranger = Client()
     assert stranger.post("/rule/new", {**form, "whose": "x"})["Location"] == "/session/sign-in?next=/"

@@ -1,7 +1,8 @@
 """What somebody had typed when their session ended, kept until they have signed in again.
 
 A form that must lose nothing carries a signed word that says whose it is (`token`). When it comes from somebody who is
-not signed in any more, its fields wait in the new session and go back to that person alone, and to that page alone.
+not signed in any more, or signed in again since, its fields wait in the new session and go back to that person alone,
+and to that page alone.
 """
 
 from __future__ import annotations

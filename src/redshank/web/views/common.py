@@ -9,6 +9,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
+from redshank.web import kept
 from redshank.web.context import SCHEMES
 from redshank.web.permissions import Asked, needs
 
@@ -63,7 +64,15 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def stale_form(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """403 for a form whose token is not ours: a session that ended, or another site's form."""
+    """403 for a form whose token is not ours: a session that ended, or another site's form.
+
+    A form that must lose nothing is loaded again instead, with what was typed in it.
+    """
+    if place := kept.keep(request):
+        again = HttpResponse(status=204) if request.headers.get("HX-Request") else redirect(place)
+        if again.status_code == 204:
+            again["HX-Redirect"] = place
+        return again
     return _problem(
         request, 403,
         title=_("This form is no longer valid"),
