@@ -238,8 +238,16 @@ def test_it_is_checked_as_it_will_run(mara: User) -> None:
     assert mode.is_good
     assert [(found.line, found.message, found.hint) for found in mode.diagnostics] == [
         (4, "`mode` says nothing here", "Take the line out: its page sets the mode."),
-        (5, "there is no policy `recruitmen` in force", "Did you mean `recruitment`?"),
+        (5, "in force, there is no policy `recruitmen`", "Did you mean `recruitment`?"),
     ]
+    matched = TEXT.replace("marching and", 'matched("slogan") and')
+    (bank,) = services.check_text(matched.split("    fires_on")[0], now=NOW, banks={"slogans"}).diagnostics
+    assert (bank.severity, bank.message, bank.hint) == (
+        "warning",
+        "there is no bank `slogan`",
+        "Did you mean `slogans`?",
+    )
+    assert bank.excerpt[1].strip() == "^" * 6
     two = services.check_text(TEXT + TEXT.partition("\n")[2], now=NOW)
     assert [found.message for found in two.diagnostics] == ["expected one rule, not 2"]
     services.save(TEXT, by=mara, now=NOW)

@@ -307,6 +307,9 @@ def test_the_library_is_searched() -> None:
     assert "contains(" in whole
     assert "matches(" in some
     assert "contains(" not in some
+    own = mara.get("/rule/library?q=your").content.decode()
+    assert "marching" in own
+    assert "contains(post.text, &quot;march&quot;)" in own
     assert "Nothing has this" in mara.get("/rule/library?q=zzz").content.decode()
 
 

@@ -171,6 +171,10 @@ class Folder:
         self._loader = _Loader([source for source in sources if source is not None], found, diagnostics, now)
         self.loaded = self._loader.load()
 
+    def declared(self) -> list[tuple[str, str, str]]:
+        """What the folder's files declare for all rules, as (kind, name, what it is): names, lists and fields."""
+        return self._loader.declared()
+
     def beside(self, written: Written, *, taken: Collection[str] = (), now: datetime | None = None) -> Loaded:
         """Check one rule that stands in no file; `taken` are ids that others of its like have."""
         diagnostics = Diagnostics()
@@ -231,6 +235,14 @@ class _Loader:
         other._fields, other._origins, other._ids = dict(self._fields), dict(self._origins), dict(self._ids)
         other._written, other._taken = written, taken
         return other
+
+    def declared(self) -> list[tuple[str, str, str]]:
+        """As `Folder.declared`."""
+        return [
+            *(("names", name, str(found.value.value)) for name, found in sorted(self._names.items())),
+            *(("lists", f'list("{name}")', f"{len(items):,}") for name, items in sorted(self._lists.items())),
+            *(("fields", path, kind.describe()) for path, kind in sorted(self._fields.items())),
+        ]
 
     def load(self) -> Loaded:
         tops = []

@@ -12,7 +12,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,7 @@ from redshank.rules.examples import Outcome, run_examples
 from redshank.rules.loader import CONSOLE, DEFAULT_RULES, Folder, Loaded, Written, list_files, rule_files
 from redshank.rules.models import ConsoleRule, RuleRevision, RuleVersion
 from redshank.rules.ruleset import Rule, RuleSet
+from redshank.rules.tree import Call, walk
 
 log = structlog.get_logger(__name__)
 
@@ -222,16 +223,22 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
         return self.rule is not None and not self.wrong
 
 
-def check_text(text: str, *, rule_id: str = "", mode: Mode = "shadow", now: datetime) -> Checked:
-    """Check a rule as it would be put into force. `rule_id` is the console's rule that it is of; empty for a new one."""
+def check_text(text: str, *, rule_id: str = "", now: datetime, banks: Collection[str] | None = None) -> Checked:
+    """Check a rule as it would be put into force. `rule_id` is the console's rule that it is of; empty for a new one.
+
+    Where `banks` are the names of all banks, one that is not among them is warned about.
+    """
     text = tidy(text)
     taken = ConsoleRule.objects.exclude(rule_id=rule_id).values_list("rule_id", flat=True)
-    loaded = folder().beside(Written(text=text, mode=mode, id=rule_id), taken=set(taken), now=now)
-    said = [*loaded.diagnostics, *_unknown_policy(text)]
+    loaded = folder().beside(Written(text=text, mode="shadow", id=rule_id), taken=set(taken), now=now)
+    slugs = {policy.slug for policy in policies.active()}
+    said = [*loaded.diagnostics, *_unknown(text, _POLICY.search(text), slugs, "in force, there is no policy")]
     if loaded.rules is None:
         return Checked(rule=None, diagnostics=tuple(said))
+    rule = loaded.rules.rules[0]
+    said += _unknown_banks(text, rule, banks) if banks is not None else []
     right, wrong = run_examples(loaded.examples)
-    return Checked(rule=loaded.rules.rules[0], diagnostics=tuple(said), right=right, wrong=tuple(wrong))
+    return Checked(rule=rule, diagnostics=tuple(said), right=right, wrong=tuple(wrong))
 
 
 def tidy(text: str) -> str:
@@ -246,24 +253,32 @@ def id_of(text: str) -> str:
     return found[1] if found else ""
 
 
-def _unknown_policy(text: str) -> list[Diagnostic]:
-    known = {policy.slug for policy in policies.active()}
-    found = _POLICY.search(text)
-    if found is None or found[1] in known:
+def _unknown(text: str, place: re.Match[str] | None, known: Collection[str], what: str) -> list[Diagnostic]:
+    """A warning that something is not in the store, where the text names it: in the first group of `place`."""
+    if place is None or place[1] in known:
         return []
-    line = text.count("\n", 0, found.start(1)) + 1
-    start = text.rfind("\n", 0, found.start(1)) + 1
+    line = text.count("\n", 0, place.start(1)) + 1
+    start = text.rfind("\n", 0, place.start(1)) + 1
     return [
         Diagnostic(
             severity="warning",
-            message=f"there is no policy `{found[1]}` in force",
-            hint=nearest(found[1], known) or f"They are {', '.join(sorted(known))}.",
+            message=f"{what} `{place[1]}`",
+            hint=nearest(place[1], known) or (f"There are {', '.join(sorted(known)[:12])}." if known else ""),
             file=CONSOLE,
             line=line,
-            column=found.start(1) - start + 1,
-            width=len(found[1]),
+            column=place.start(1) - start + 1,
+            width=len(place[1]),
             text=text[start:].partition("\n")[0],
         )
+    ]
+
+
+def _unknown_banks(text: str, rule: Rule, banks: Collection[str]) -> list[Diagnostic]:
+    asked = {bank for node in walk(rule.tree) if isinstance(node, Call) for bank in node.constants.get("banks", ())}
+    return [
+        found
+        for bank in sorted(asked)
+        for found in _unknown(text, re.search(rf"""["']({re.escape(bank)})["']""", text), banks, "there is no bank")
     ]
 
 

@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from redshank.banks.models import Bank
 from redshank.cases.services import decided
 from redshank.core import Problem, RequestAction
 from redshank.rules import Rule, firings, services
@@ -29,7 +30,7 @@ from redshank.web import kept
 from redshank.web.permissions import Asked, needs
 from redshank.web.rule_words import TEMPLATE, difference, effect_words
 from redshank.web.views.backtests import jobs_of, told
-from redshank.web.words import EVENTS, word
+from redshank.web.words import DETECTED, EVENTS, word
 
 DAYS = 30
 """Days that a rule's page looks back."""
@@ -372,11 +373,15 @@ def _editor(
 def _said(stored: ConsoleRule | None, text: str) -> dict[str, Any]:
     if len(text) > services.MAX_TEXT:
         return {"too_long": len(text), "most": services.MAX_TEXT}
-    checked = services.check_text(text, rule_id=stored.rule_id if stored else "", now=timezone.now())
+    checked = services.check_text(text, rule_id=stored.rule_id if stored else "", now=timezone.now(), banks=_banks())
     found: dict[str, Any] = {"checked": checked}
     if checked.rule is not None:
         found |= _in_words(checked.rule)
     return found
+
+
+def _banks() -> set[str]:
+    return set(Bank.objects.values_list("name", flat=True))
 
 
 def _since(stored: ConsoleRule | None, base: str) -> dict[str, Any]:
@@ -420,12 +425,25 @@ def _handbook(asked: str) -> list[tuple[str, list[Entry]]]:
         said = " ".join((entry.group, entry.name, entry.says, entry.example)).lower()
         return all(one in said for one in words)
 
-    found = sorted(filter(fits, entries()), key=lambda entry: _GROUPS.index(entry.group) if entry.group in _GROUPS else 99)  # fmt: skip
+    found = sorted(filter(fits, [*_own(), *entries()]), key=lambda entry: _GROUPS.index(entry.group) if entry.group in _GROUPS else 99)  # fmt: skip
     return [(group, list(some)) for group, some in groupby(found, key=lambda entry: entry.group)]
 
 
+def _own() -> list[Entry]:
+    """What this installation has, and its rules can name."""
+    banks = Bank.objects.filter(active=True).order_by("name").values_list("name", "kind", "description")
+    declared = services.folder().declared()
+    return [
+        *(Entry(group=f"your {kind}", name=name, says=says) for kind, name, says in declared),
+        *(
+            Entry(group="your banks", name=f'matched("{name}")', says=f"{word(DETECTED, kind)}. {says}")
+            for name, kind, says in banks
+        ),
+    ]
+
+
 _GROUPS = (
-    "conditions", "text", "time", "lists", "findings", "counters", "missing values", "effects", "names", "event", "account", "post",
+    "your names", "your lists", "your fields", "your banks", "conditions", "text", "time", "lists", "findings", "counters", "missing values", "effects", "names", "event", "account", "post",
 )  # fmt: skip
 
 
@@ -443,7 +461,7 @@ def version(request: Asked, rule_id: str, number: int) -> HttpResponseBase:
         live = stored.live.number if stored.live and stored.live != found else 0
         against = live or next((other for other in others if other < number), 0)
     other = stored.versions.filter(number=against).first()
-    checked = services.check_text(found.text, rule_id=rule_id, now=timezone.now())
+    checked = services.check_text(found.text, rule_id=rule_id, now=timezone.now(), banks=_banks())
     own = found.author_id == request.user.pk
     context = {
         "stored": stored,
