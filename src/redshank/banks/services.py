@@ -489,6 +489,24 @@ def give_opinion(entry_id: int, source: str, says: str, *, note: str = "", by: s
             confirm_entries([entry_id], by=by, now=now)
 
 
+def keep_opinions(opinions: Iterable[Opinion]) -> None:
+    """Keep what sources say of many entries, each over what it said before; of one said twice the last stands.
+
+    In the caller's transaction, who writes one audit step for all of them.
+    """
+    latest = {
+        (one.entry_id, source): Opinion(
+            entry_id=one.entry_id, source=source, says=one.says, note=_clean(one.note, 10_000), at=one.at
+        )
+        for one in opinions
+        if (source := _clean(one.source, 200))
+    }
+    Opinion.objects.bulk_create(
+        latest.values(), update_conflicts=True, unique_fields=["entry", "source"], update_fields=["says", "note", "at"],
+        batch_size=100,
+    )  # fmt: skip
+
+
 def _change_entry(
     entry_id: int,
     step: str,

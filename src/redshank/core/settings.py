@@ -97,6 +97,47 @@ class HmaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     severity: Annotated[int, Meta(ge=1, le=5, description="Severity of the banks that HMA clients make.")] = 3
 
 
+class ExchangeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How lists of other organizations are fetched, and ours are given to them."""
+
+    organization: Annotated[
+        str, Meta(description="Who we are to those with whom we share. Empty: an installation without a name.")
+    ] = ""
+    private: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Private hosts, as host:port, that exchanges may ask all the same, and without TLS. Empty: none."
+        ),
+    ] = ()
+    request_seconds: Annotated[int, Meta(ge=1, description="Time that one request may take, in seconds.")] = 60
+    download_seconds: Annotated[int, Meta(ge=1, description="Time that one list may take to come, in seconds.")] = 3600
+    max_page_bytes: Annotated[int, Meta(ge=1024, description="Largest single answer of an API, in bytes.")] = (
+        64 * 1024 * 1024
+    )
+    max_bytes: Annotated[int, Meta(ge=1024, description="Most that one run may fetch, in bytes.")] = 8 * 1024**3
+    max_records: Annotated[int, Meta(ge=1, description="Most things that one run may bring.")] = 20_000_000
+    hold_factor: Annotated[
+        float, Meta(ge=1, description="A run that brings so many times the usual waits for a person.")
+    ] = 10
+    hold_floor: Annotated[
+        int, Meta(ge=1, description="A run that brings no more things than this never waits for bringing many.")
+    ] = 1000
+    hold_share: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="A run that withdraws more than this share of what its source gave waits for a person.",
+        ),
+    ] = 0.5
+    keep_days: Annotated[
+        int, Meta(ge=1, description="Past runs, and what they set aside, are kept for so long, in days.")
+    ] = 90
+    give_up_hours: Annotated[
+        float, Meta(gt=0, description="An answer to a source that it does not take for so long is given up, in hours.")
+    ] = 72
+
+
 class OutboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How actions leave."""
 
@@ -232,6 +273,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ingest: IngestSettings = IngestSettings()
     banks: BankSettings = BankSettings()
     hma: HmaSettings = HmaSettings()
+    exchanges: ExchangeSettings = ExchangeSettings()
     outbox: OutboxSettings = OutboxSettings()
     archive: ArchiveSettings = ArchiveSettings()
     campaigns: CampaignSettings = CampaignSettings()

@@ -6,12 +6,13 @@ second look-up that could answer differently. Redirects are followed here, each 
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def fetch(url: str, dest: Path, limits: MediaSettings, *, resolve: Resolve = res
     Hosts of `fetch_private` are exempt from the check of addresses alone.
     """
     deadline = time.monotonic() + limits.fetch_seconds
-    guard = _Guard(limits, deadline, resolve)
+    guard = Guard(limits.fetch_private, "media.fetch_private", resolve)
+    guard.deadline = deadline
     handle, name = tempfile.mkstemp(dir=dest.parent, prefix=".fetch-")
     try:
         with os.fdopen(handle, "wb") as file, httpcore.ConnectionPool(network_backend=guard) as pool:
@@ -71,14 +73,15 @@ def fetch(url: str, dest: Path, limits: MediaSettings, *, resolve: Resolve = res
 def _follow(pool: httpcore.ConnectionPool, url: str, limits: MediaSettings, write: Callable[[bytes], object]) -> None:
     address = url
     for _ in range(MAX_REDIRECTS + 1):
-        onward = _get(pool, _checked(address), limits, write)
+        onward = _get(pool, checked(address), limits, write)
         if onward is None:
             return
         address = onward
     raise FetchError(f"redirects more than {MAX_REDIRECTS} times")
 
 
-def _checked(address: str) -> httpx.URL:
+def checked(address: str) -> httpx.URL:
+    """`address` in its parts. Raises FetchError for any other scheme than http and https, user names, and what is none."""
     try:
         parsed = httpx.URL(address)
     except (httpx.InvalidURL, ValueError, TypeError):
@@ -142,12 +145,16 @@ def _check_size(size: int, limits: MediaSettings) -> None:
         )
 
 
-class _Guard(httpcore.NetworkBackend):
-    """Opens connections to public addresses alone, and lets none of their steps pass the deadline."""
+class Guard(httpcore.NetworkBackend):
+    """Opens connections to public addresses alone, and lets none of their steps pass `deadline`, in monotonic seconds.
 
-    def __init__(self, limits: MediaSettings, deadline: float, resolve: Resolve) -> None:
-        self._limits = limits
-        self._deadline = deadline
+    Hosts of `private`, as host:port, are exempt from the check of addresses; `setting` names the setting that lists them.
+    """
+
+    def __init__(self, private: Collection[str], setting: str, resolve: Resolve = resolve) -> None:
+        self.deadline = math.inf
+        self._private = private
+        self._setting = setting
         self._resolve = resolve
         self._network = httpcore.SyncBackend()
 
@@ -165,40 +172,40 @@ class _Guard(httpcore.NetworkBackend):
         except (OSError, UnicodeError):
             raise FetchError(f"the host {host} is not known", temporary=True) from None
         shown = f"[{host}]" if ":" in host else host
-        if f"{shown}:{port}" not in self._limits.fetch_private:
+        if f"{shown}:{port}" not in self._private:
             for address in addresses:
                 if not is_public(address):
                     raise FetchError(
                         f"the host {host} has the address {address}, which is not public",
-                        hint="The setting media.fetch_private lists hosts that may be fetched from all the same.",
+                        hint=f"The setting {self._setting} lists hosts that may be fetched from all the same.",
                     )
         problem: Exception = httpcore.ConnectError("no address")
         for address in addresses[:4]:
             try:
                 stream = self._network.connect_tcp(
-                    address, port, min(timeout or STEP_SECONDS, _left(self._deadline)), local_address, socket_options
+                    address, port, min(timeout or STEP_SECONDS, _left(self.deadline)), local_address, socket_options
                 )
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 problem = error
             else:
-                return _Stream(stream, self._deadline)
+                return _Stream(stream, self)
         raise problem
 
 
 class _Stream(httpcore.NetworkStream):
     """A connection on which the time that is left shrinks: one byte a second does not hold us for ever."""
 
-    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, guard: Guard) -> None:
         self._stream = stream
-        self._deadline = deadline
+        self._guard = guard
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """At most `max_bytes` bytes, none of them after the deadline."""
-        return self._stream.read(max_bytes, min(timeout or STEP_SECONDS, _left(self._deadline)))
+        return self._stream.read(max_bytes, min(timeout or STEP_SECONDS, _left(self._guard.deadline)))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send `buffer` before the deadline."""
-        self._stream.write(buffer, min(timeout or STEP_SECONDS, _left(self._deadline)))
+        self._stream.write(buffer, min(timeout or STEP_SECONDS, _left(self._guard.deadline)))
 
     def close(self) -> None:
         """Close the connection."""
@@ -208,8 +215,8 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         """The same connection under TLS, with the same deadline."""
-        left = min(timeout or STEP_SECONDS, _left(self._deadline))
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+        left = min(timeout or STEP_SECONDS, _left(self._guard.deadline))
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._guard)
 
     def get_extra_info(self, info: str) -> object:
         """What is known of the connection underneath."""

@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "redshank.audit",
     "redshank.archive",
     "redshank.banks",
+    "redshank.exchanges",
     "redshank.rules",
     "redshank.hma",
     "redshank.campaigns",

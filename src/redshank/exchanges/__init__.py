@@ -1,0 +1,1 @@
+"""Hash lists and indicators of other organizations in, reviewed entries of our own out."""
