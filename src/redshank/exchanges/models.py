@@ -155,7 +155,7 @@ class Share(models.Model):
     readers = models.JSONField(default=list, blank=True, help_text="Names of the API keys that may read it.")
     last_at = models.DateTimeField(null=True, blank=True, help_text="The time of the last change in it.")
     published_at = models.DateTimeField(null=True, blank=True)
-    paused_at = models.DateTimeField(null=True, blank=True)
+    closed_at = models.DateTimeField(null=True, blank=True, help_text="Since when all of it is given as withdrawn.")
     created_at = models.DateTimeField()
 
     class Meta:

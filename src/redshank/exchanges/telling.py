@@ -1,0 +1,132 @@
+"""Tells sources what became of what they gave: that it was seen here, and whether people here agree.
+
+The one idea: nothing in the walk waits for it. What happened since the last look is read off entries and their counts and put
+into an outbox, once for each thing and word; from there it is sent until the source takes it or it is given up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q, Sum
+
+from redshank.banks.models import MatchCount
+from redshank.core import Problem
+from redshank.exchanges import services
+from redshank.exchanges.http import Http
+from redshank.exchanges.models import Claim, Exchange, Telling
+from redshank.exchanges.records import Ask, Said
+
+log = structlog.get_logger(__name__)
+
+LOOKED_EVERY = timedelta(minutes=10)
+SETTLED = timedelta(minutes=1)
+"""What happened so lately may stand in a transaction that has not ended."""
+LEASE = timedelta(minutes=5)
+ROWS = 500
+_AGAINST = {"agrees": "disagrees", "disagrees": "agrees"}
+
+
+def queue(*, now: datetime) -> int:
+    """Put into the outbox what happened since the last look; give how much that is."""
+    due = Exchange.objects.filter(Q(told_until=None) | Q(told_until__lt=now - LOOKED_EVERY), tells=True, paused_at=None)
+    return sum(_queue(exchange, now) for exchange in due)
+
+
+def _queue(exchange: Exchange, now: datetime) -> int:
+    since, until = exchange.told_until or exchange.created_at, now - SETTLED
+    if until <= since:
+        return 0
+    claims = Claim.objects.filter(exchange=exchange)
+    agreed = claims.filter(entry__confirmed_at__gt=since, entry__confirmed_at__lte=until, entry__withdrawn_at=None)
+    doubted = claims.filter(
+        Q(entry__disputed_at__gt=since, entry__disputed_at__lte=until, entry__disputed_by__startswith="user:")
+        | Q(entry__withdrawn_at__gt=since, entry__withdrawn_at__lte=until, entry__withdrawn_by__startswith="user:")
+    )
+    hour = since.replace(minute=0, second=0, microsecond=0)
+    seen = (
+        MatchCount.objects.filter(hour__gte=hour, entry__claims__exchange=exchange)
+        .values_list("entry__claims")
+        .annotate(events=Sum("count"))
+    )
+    made = 0
+    with transaction.atomic():
+        if not Exchange.objects.filter(pk=exchange.pk, told_until=exchange.told_until).update(told_until=until):
+            return 0  # Another worker looked.
+        for says, rows in (("agrees", agreed), ("disagrees", doubted)):
+            made += _put(says, {pk: 0 for pk in rows.values_list("pk", flat=True)}, now)
+        made += _put("seen", {pk: count for pk, count in seen if pk is not None}, now)
+    return made
+
+
+def _put(says: str, claims: dict[int, int], now: datetime) -> int:
+    rows = [Telling(claim_id=pk, says=says, count=count, made_at=now, due_at=now) for pk, count in claims.items()]
+    known = Telling.objects.filter(says=says).values_list("claim_id", flat=True)
+    made = 0
+    for start in range(0, len(rows), ROWS):
+        part = rows[start : start + ROWS]
+        pks = [row.claim_id for row in part]
+        there = set(known.filter(claim__in=pks))
+        Telling.objects.bulk_create([row for row in part if row.claim_id not in there], ignore_conflicts=True)
+        made += len(part) - len(there)
+        if other := _AGAINST.get(says):  # Whoever changed their mind says the new word, again if need be.
+            Telling.objects.filter(claim__in=pks, says=other, state="pending").update(state="canceled")
+            changed = Telling.objects.filter(claim__in=there, says=says).filter(
+                Q(state="canceled") | Q(claim__tellings__says=other, claim__tellings__made_at__gt=F("made_at"))
+            )
+            made += Telling.objects.filter(pk__in=list(changed.values_list("pk", flat=True))).update(
+                state="pending", made_at=now, due_at=now, attempts=0
+            )
+    return made
+
+
+def send_due(*, clock: Callable[[], datetime] = lambda: datetime.now(UTC), limit: int = 50) -> int:
+    """Send what is due, up to `limit`; give how many tries were made."""
+    now = clock()
+    free = Q(leased_until=None) | Q(leased_until__lt=now)
+    due = Telling.objects.filter(free, state="pending", due_at__lte=now, claim__exchange__paused_at=None)
+    tried = 0
+    for one in due.select_related("claim__exchange", "claim__entry__bank").defer("claim__entry__frames").order_by("due_at")[:limit]:  # fmt: skip
+        if Telling.objects.filter(free, pk=one.pk, state="pending").update(leased_until=clock() + LEASE):
+            tried += 1
+            _send(one, clock)
+    return tried
+
+
+def _send(one: Telling, clock: Callable[[], datetime]) -> None:
+    exchange, entry = one.claim.exchange, one.claim.entry
+    secret = ""
+    http = Http(exchange.address, settings.REDSHANK.exchanges)
+    try:
+        kind = services.kind_of(exchange)
+        secret = services.secret_of(exchange)
+        if kind.tell is None:
+            raise Problem("takes no answers", where=exchange.name)
+        ask = Ask(
+            address=exchange.address, options=exchange.options, secret=secret, checkpoint=None, http=http, now=clock()
+        )
+        said = Said(
+            key=one.claim.key, ref=one.claim.ref, kind=entry.bank.kind, value=entry.value, says=one.says,  # type: ignore[arg-type]
+            count=one.count, at=one.made_at,
+        )  # fmt: skip
+        kind.tell(ask, said)
+    except (Problem, OSError) as problem:
+        _again(one, services.plain(problem, secret), clock())
+    else:
+        Telling.objects.filter(pk=one.pk).update(state="sent", leased_until=None, attempts=one.attempts + 1, last_error="")
+    finally:
+        http.close()
+
+
+def _again(one: Telling, why: str, now: datetime) -> None:
+    attempts = one.attempts + 1
+    over = now - one.made_at > timedelta(hours=settings.REDSHANK.exchanges.give_up_hours)
+    Telling.objects.filter(pk=one.pk).update(
+        state="dead" if over else "pending", attempts=attempts, last_error=why, leased_until=None,
+        due_at=now + min(timedelta(minutes=2**attempts), timedelta(hours=6)),
+    )  # fmt: skip
+    log.warning("exchange.not_told", exchange=one.claim.exchange.name, says=one.says, problem=why, attempts=attempts)
