@@ -74,7 +74,13 @@ def make_banks(db: None) -> dict[str, Any]:
 def exchange(make_banks: dict[str, Any]) -> Callable[..., Exchange]:
     def add(kind: str, address: str, *, name: str = "made-up", **more: Any) -> Exchange:
         return services.add_exchange(
-            name, kind=kind, address=address, banks=[bank.name for bank in make_banks.values()], by="user:ada", now=NOW, **more
+            name,
+            kind=kind,
+            address=address,
+            banks=[bank.name for bank in make_banks.values()],
+            by="user:ada",
+            now=NOW,
+            **more,
         )
 
     return add

@@ -146,7 +146,9 @@ class Tcap:
         page = rows[: self.page]
         checkpoint = f"{page[-1]['updated_on']},{page[-1]['id']}" if page else None
         onward = "limit=2&offset=2" if len(rows) > self.page else None
-        return as_json({"count": len(rows), "next": onward, "previous": None, "checkpoint": checkpoint, "results": page})
+        return as_json(
+            {"count": len(rows), "next": onward, "previous": None, "checkpoint": checkpoint, "results": page}
+        )
 
 
 class StopNcii:
@@ -283,7 +285,11 @@ def medallion(folder: Any) -> Iterator[tuple[str, str, Any]]:
     config = {
         "users": {"reader": "s3cret-s3cret"},
         "taxii": {"max_page_size": 3},
-        "backend": {"module": "medallion.backends.memory_backend", "module_class": "MemoryBackend", "filename": str(place)},
+        "backend": {
+            "module": "medallion.backends.memory_backend",
+            "module_class": "MemoryBackend",
+            "filename": str(place),
+        },
     }
     for part in ("users", "taxii", "backend"):
         set_config(application_instance, part, config)

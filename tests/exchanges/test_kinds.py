@@ -40,7 +40,8 @@ def test_what_is_new_comes_what_is_withdrawn_goes_and_the_same_again_changes_not
     source.put("6", "pdq", pdq(6), at + 6)
     source.put("7", "md5", "not a hash", at + 7)
     first = running.run(one, clock=clock)
-    assert first is not None and first.state == Run.State.DONE
+    assert first is not None
+    assert first.state == Run.State.DONE
     assert living() == {*(md5(number) for number in range(1, 6)), pdq(6)}
     assert first.counts["added"] == 6
     assert [aside.value for aside in SetAside.objects.all()] == ["not a hash"]
@@ -52,7 +53,8 @@ def test_what_is_new_comes_what_is_withdrawn_goes_and_the_same_again_changes_not
 
     clock.pass_(hours=1)
     again = running.run(one, clock=clock)
-    assert again is not None and again.state == Run.State.DONE
+    assert again is not None
+    assert again.state == Run.State.DONE
     assert not {name for name, count in again.counts.items() if count} - {"set_aside"}
     one.refresh_from_db()
     before = Logged.objects.count()
@@ -69,7 +71,7 @@ def test_what_is_new_comes_what_is_withdrawn_goes_and_the_same_again_changes_not
         assert not any(part in request.raw for part in kind.SECRET.replace("|", ",").replace(":", ",").split(",") if len(part) > 5)  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", (ThreatExchange, Tcap, StopNcii))
+@pytest.mark.parametrize("kind", [ThreatExchange, Tcap, StopNcii])
 def test_a_source_that_breaks_off_half_way_keeps_what_was_whole_and_goes_on_there(
     kind: Any, serve: Any, exchange: Any, clock: Any, monkeypatch: Any
 ) -> None:
@@ -80,12 +82,14 @@ def test_a_source_that_breaks_off_half_way_keeps_what_was_whole_and_goes_on_ther
         source.put(str(number), "md5", md5(number), at + number)
     server.break_after = 2 if kind is not Tcap else 3  # It signs in first.
     run = running.run(one, clock=clock)
-    assert run is not None and run.cut
+    assert run is not None
+    assert run.cut
     assert living() == {md5(number) for number in range(1, 5)}
     one.refresh_from_db()
     assert one.failures == 1
     assert one.last_error
-    assert one.due_at is not None and one.due_at > clock.now
+    assert one.due_at is not None
+    assert one.due_at > clock.now
     server.break_after = None
     clock.pass_(minutes=5)
     asked = len(server.requests)
@@ -93,10 +97,11 @@ def test_a_source_that_breaks_off_half_way_keeps_what_was_whole_and_goes_on_ther
     assert living() == {md5(number) for number in range(1, 8)}
     assert len(server.requests) - asked <= 4
     one.refresh_from_db()
-    assert one.failures == 0 and not one.last_error
+    assert one.failures == 0
+    assert not one.last_error
 
 
-@pytest.mark.parametrize("kind", (ThreatExchange, Tcap, StopNcii))
+@pytest.mark.parametrize("kind", [ThreatExchange, Tcap, StopNcii])
 def test_a_source_that_goes_back_in_time_is_noticed_and_the_checkpoint_stays(
     kind: Any, serve: Any, exchange: Any, clock: Any
 ) -> None:
@@ -125,7 +130,8 @@ def test_a_source_that_goes_back_in_time_is_noticed_and_the_checkpoint_stays(
     assert one.checkpoint == held
     assert "went back in time" in one.noticed
     standing = services.standing(one, None, clock.now)
-    assert standing.state == "odd" and standing.alarming
+    assert standing.state == "odd"
+    assert standing.alarming
 
 
 def test_a_checkpoint_that_is_too_old_has_all_of_it_fetched_and_compared(serve: Any, exchange: Any, clock: Any) -> None:
@@ -137,7 +143,8 @@ def test_a_checkpoint_that_is_too_old_has_all_of_it_fetched_and_compared(serve: 
     source.rows = source.rows[1:]  # Its word that 1 was deleted is forgotten there by now.
     clock.pass_(days=100)
     run = running.run(one, clock=clock)
-    assert run is not None and run.full
+    assert run is not None
+    assert run.full
     assert living() == {md5(number) for number in range(2, 5)}
     one.refresh_from_db()
     assert "too old" in one.noticed
@@ -169,7 +176,8 @@ def test_a_taxii_collection_is_read_by_pages_and_told(tmp_path: Any, limits: Any
         add(indicator(9, "[network-traffic:src_port = 1] FOLLOWEDBY [url:value = 'https://other.example/']"))
         one = exchange("taxii", root, secret="reader:s3cret-s3cret", options={"collection": collection}, tells=True)
         run = running.run(one, clock=clock)
-        assert run is not None and run.state == Run.State.DONE and not run.cut, run.reason
+        assert run is not None
+        assert (run.state, run.cut) == (Run.State.DONE, False), run.reason
         assert living() == {*(md5(number) for number in range(1, 8)), "ab" * 32, "https://bad.example/x"}
         assert SetAside.objects.count() == 1
         add(indicator(1, f"[file:hashes.MD5 = '{md5(1)}']", "2026-06-02T00:00:00.000Z", revoked=True))
@@ -230,7 +238,8 @@ def test_a_list_is_taken_whole(kind: str, serve: Any, exchange: Any, clock: Any)
     server = serve(answer)
     one = exchange(kind, f"{server.url}/list", secret="a-bearer-token")
     run = running.run(one, clock=clock)
-    assert run is not None and run.state == Run.State.DONE, run.reason
+    assert run is not None
+    assert run.state == Run.State.DONE, run.reason
     assert living() == {*both, "https://bad.example/a"}
     assert SetAside.objects.count() == 1
     assert server.requests[0].headers["authorization"] == "Bearer a-bearer-token"
@@ -240,7 +249,8 @@ def test_a_list_is_taken_whole(kind: str, serve: Any, exchange: Any, clock: Any)
     both[0], asked["etag"] = md5(3), '"2"'
     one.refresh_from_db()
     run = running.run(one, clock=clock)
-    assert run is not None and run.state == Run.State.DONE, run.reason
+    assert run is not None
+    assert run.state == Run.State.DONE, run.reason
     assert living() == {md5(3), md5(2), "https://bad.example/a"}
     assert Claim.objects.filter(gone_at=None).count() == 3
 

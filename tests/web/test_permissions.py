@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from redshank.people.models import User
 from redshank.people.roles import PERMISSIONS, Role
 
-OTHER_DOORS = ("api/v1/", "^hma/", "healthz", "readyz", "metrics")
+OTHER_DOORS = ("api/v1/", "^hma/", "^taxii2/", "healthz", "readyz", "metrics")
 """Routes with a door of their own, walked by their own tests: API keys, and what a monitor asks."""
 ARGUMENTS: dict[str, Any] = {
     "case_id": 1, "decision_id": 1, "event": 1, "what": "take", "sha256": "0" * 64, "network": "marsh.example",

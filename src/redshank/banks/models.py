@@ -120,6 +120,10 @@ class Entry(models.Model):
                 condition=Q(looked_back_at__isnull=True, withdrawn_at__isnull=True),
                 name="entry_to_look_back",
             ),
+            # By these, what people thought of entries lately is found without a look at all of them.
+            models.Index(fields=("confirmed_at",), condition=Q(confirmed_at__isnull=False), name="entry_confirmed"),
+            models.Index(fields=("disputed_at",), condition=Q(disputed_at__isnull=False), name="entry_disputed"),
+            models.Index(fields=("withdrawn_at",), condition=Q(withdrawn_at__isnull=False), name="entry_withdrawn"),
         )
 
     def __str__(self) -> str:

@@ -63,6 +63,7 @@ def command(once: bool) -> None:
             ("past", _Past),
             ("returning", _Returning),
             ("campaigns", _Campaigns),
+            ("exchanges", _Exchanges),
             ("backtest", _Backtests),
         )
     ]
@@ -299,6 +300,28 @@ class _Backtests(_Job):
             jobs.forget(now=now)
             self._forgot = now
         return 0
+
+
+class _Exchanges(_Job):
+    """Asks other organizations' sources that are due, tells them what became of what they gave, and keeps shares up to date."""
+
+    name = "exchanges"
+    idle = (5.0, 30.0)
+
+    def __init__(self) -> None:
+        self._forgot: datetime | None = None
+
+    def step(self) -> int:
+        from django.utils import timezone
+
+        from redshank.exchanges import running, sharing, telling
+
+        now = timezone.now()
+        done = running.run_due() + telling.queue(now=now) + telling.send_due() + sharing.publish_due(now=now)
+        if self._forgot is None or now - self._forgot >= SWEEP_EVERY:
+            running.forget(now=now)
+            self._forgot = now
+        return done
 
 
 def _keep_at(make: type[_Job], stop: threading.Event, once: bool) -> None:

@@ -170,13 +170,17 @@ class Shared(models.Model):
 
     share = models.ForeignKey(Share, on_delete=models.CASCADE, related_name="shared", db_index=False)
     entry = models.ForeignKey("banks.Entry", on_delete=models.PROTECT, related_name="shared")
+    name = models.UUIDField(help_text="Its id for others, the same for ever.")
     first_at = models.DateTimeField()
     changed_at = models.DateTimeField(help_text="Different for every row of a share, growing.")
     withdrawn = models.BooleanField(default=False)
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("share", "entry"), name="shared_once"),)
-        indexes = (models.Index(fields=("share", "changed_at"), name="shared_changed"),)
+        indexes = (
+            models.Index(fields=("share", "changed_at"), name="shared_changed"),
+            models.Index(fields=("share", "name"), name="shared_name"),
+        )
 
     def __str__(self) -> str:
         return f"{self.share_id}/{self.entry_id}"

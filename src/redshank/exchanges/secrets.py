@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import hmac
 
-from cryptography.fernet import Fernet, InvalidToken
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
 
 from redshank.core import Problem
 
 
 def lock(key: str, secret: str) -> bytes:
-    """`secret` encrypted under the installation's `key` (AES-128-CBC and HMAC-SHA256, as Fernet does)."""
-    return _fernet(key).encrypt(secret.encode())
+    """`secret` encrypted under the installation's `key` (XSalsa20 and Poly1305, with a fresh nonce)."""
+    return bytes(_box(key).encrypt(secret.encode()))
 
 
 def unlock(key: str, locked: bytes) -> str:
     """What was locked. Raises `Problem` where it was locked under another key."""
     try:
-        return _fernet(key).decrypt(locked).decode()
-    except InvalidToken:
+        return _box(key).decrypt(locked).decode()
+    except CryptoError:
         raise Problem(
             "its secret cannot be read: the installation's secret_key is another", hint="Give the secret again."
         ) from None
@@ -34,6 +34,5 @@ def hide(text: str, secret: str) -> str:
     return text
 
 
-def _fernet(key: str) -> Fernet:
-    derived = hmac.digest(key.encode(), b"redshank secrets of exchanges\n1", "sha256")
-    return Fernet(base64.urlsafe_b64encode(derived))
+def _box(key: str) -> SecretBox:
+    return SecretBox(hmac.digest(key.encode(), b"redshank secrets of exchanges\n1", "sha256"))

@@ -24,6 +24,7 @@ from redshank.exchanges.giving import Giver, Item
 from redshank.exchanges.models import Claim, Share, Shared
 
 BATCH = 500
+MOST_NAMES = 500
 UNNAMED = "A Redshank installation"
 TICK = timedelta(microseconds=1)
 PUBLISHED_EVERY = timedelta(minutes=1)
@@ -49,7 +50,11 @@ def make_share(
         if Share.objects.filter(name=name).exists():
             raise Problem("there is a share of that name already", where=name)
         share = Share.objects.create(
-            name=name, collection=uuid.uuid4(), description=description[:10_000], readers=_readers(readers), created_at=now
+            name=name,
+            collection=uuid.uuid4(),
+            description=description[:10_000],
+            readers=_readers(readers),
+            created_at=now,
         )
         share.banks.set(chosen)
         body = {"banks": sorted(banks), "readers": share.readers, "collection": str(share.collection)}
@@ -143,14 +148,17 @@ def publish(share: Share, *, now: datetime) -> Counter[str]:
                 if entry in known:
                     Shared.objects.filter(pk=known[entry]).update(withdrawn=False, changed_at=at)
                 else:
-                    new.append(Shared(share=there, entry_id=entry, first_at=at, changed_at=at))
+                    name = uuid.uuid5(there.collection, str(entry))
+                    new.append(Shared(share=there, entry_id=entry, name=name, first_at=at, changed_at=at))
                 at += TICK
             Shared.objects.bulk_create(new, batch_size=BATCH)
             counts["shared"] += len(part)
         there.published_at = now
         if counts:
             there.last_at = at - TICK
-            record([Step(actor="system", step="share.published", object=f"share:{there.name}", body=dict(counts))], now=now)
+            record(
+                [Step(actor="system", step="share.published", object=f"share:{there.name}", body=dict(counts))], now=now
+            )
         there.save(update_fields=["published_at", "last_at"])
     return counts
 
@@ -168,10 +176,14 @@ def publish_due(*, now: datetime) -> int:
     return sum(publish(share, now=now).total() for share in due)
 
 
+def name_of_giver() -> str:
+    """Who we are to those with whom we share."""
+    return settings.REDSHANK.exchanges.organization or UNNAMED
+
+
 def giver_of(share: Share) -> Giver:
     """Who gives it, as others read it."""
-    name = settings.REDSHANK.exchanges.organization or UNNAMED
-    return Giver(name=name, collection=share.collection, title=share.name, since=share.created_at)
+    return Giver(name=name_of_giver(), collection=share.collection, title=share.name, since=share.created_at)
 
 
 def licenses_of(share: Share) -> list[str]:
@@ -179,17 +191,20 @@ def licenses_of(share: Share) -> list[str]:
     return sorted(set(share.banks.exclude(license="").values_list("license", flat=True)))
 
 
-def rows_of(share: Share, *, after: datetime | None = None) -> QuerySet[Shared]:
-    """What was ever shared in it, in the order of change, after a time."""
+def rows_of(
+    share: Share, *, after: datetime | None = None, names: Collection[uuid.UUID] | None = None
+) -> QuerySet[Shared]:
+    """What was ever shared in it, in the order of change: after a time, or of these names alone."""
     rows = Shared.objects.filter(share=share).select_related("entry__bank").defer("entry__frames")
+    rows = rows if names is None else rows.filter(name__in=list(names)[:MOST_NAMES])
     return (rows.filter(changed_at__gt=after) if after else rows).order_by("changed_at")
 
 
-def item_of(share: Share, row: Shared) -> Item:
+def item_of(row: Shared) -> Item:
     """A row as it is given."""
     bank = row.entry.bank
     return Item(
-        id=uuid.uuid5(share.collection, str(row.entry_id)), kind=bank.kind, value=row.entry.value, policy=bank.policy_id,
+        id=row.name, kind=bank.kind, value=row.entry.value, policy=bank.policy_id,
         severity=bank.severity, license=bank.license or "withdrawn", shared_at=row.first_at, changed_at=row.changed_at,
         withdrawn=row.withdrawn,
     )  # fmt: skip
@@ -208,7 +223,7 @@ def give(share: Share, format_: str, *, to: str, by: str, now: datetime) -> Iter
     publish(share, now=now)
     rows = rows_of(share)
     handed_out(share, to=to, by=by, how=format_, count=rows.count(), now=now)
-    items = (item_of(share, row) for row in rows.iterator(chunk_size=2000))
+    items = (item_of(row) for row in rows.iterator(chunk_size=2000))
     giver = giver_of(share)
     if format_ == "csv":
         return giving.as_csv(items)

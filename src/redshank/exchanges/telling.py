@@ -58,7 +58,7 @@ def _queue(exchange: Exchange, now: datetime) -> int:
         if not Exchange.objects.filter(pk=exchange.pk, told_until=exchange.told_until).update(told_until=until):
             return 0  # Another worker looked.
         for says, rows in (("agrees", agreed), ("disagrees", doubted)):
-            made += _put(says, {pk: 0 for pk in rows.values_list("pk", flat=True)}, now)
+            made += _put(says, dict.fromkeys(rows.values_list("pk", flat=True), 0), now)
         made += _put("seen", {pk: count for pk, count in seen if pk is not None}, now)
     return made
 
@@ -104,8 +104,6 @@ def _send(one: Telling, clock: Callable[[], datetime]) -> None:
     try:
         kind = services.kind_of(exchange)
         secret = services.secret_of(exchange)
-        if kind.tell is None:
-            raise Problem("takes no answers", where=exchange.name)
         ask = Ask(
             address=exchange.address, options=exchange.options, secret=secret, checkpoint=None, http=http, now=clock()
         )
@@ -113,11 +111,14 @@ def _send(one: Telling, clock: Callable[[], datetime]) -> None:
             key=one.claim.key, ref=one.claim.ref, kind=entry.bank.kind, value=entry.value, says=one.says,  # type: ignore[arg-type]
             count=one.count, at=one.made_at,
         )  # fmt: skip
-        kind.tell(ask, said)
+        if kind.tell is not None:
+            kind.tell(ask, said)
     except (Problem, OSError) as problem:
         _again(one, services.plain(problem, secret), clock())
     else:
-        Telling.objects.filter(pk=one.pk).update(state="sent", leased_until=None, attempts=one.attempts + 1, last_error="")
+        Telling.objects.filter(pk=one.pk).update(
+            state="sent", leased_until=None, attempts=one.attempts + 1, last_error=""
+        )
     finally:
         http.close()
 

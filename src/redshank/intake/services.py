@@ -19,6 +19,7 @@ PARTS = {
     "events": "send events for its network, and ask what became of them",
     "ties": "ask whether the owner of one account was suspended before",
     "hma": "look up, hash and bank content as clients of Hasher-Matcher-Actioner do",
+    "taxii": "read the shares that name the key, over TAXII 2.1",
 }
 """The parts of the API that a key may open, each with what it lets somebody do."""
 _USE_NOTED_EVERY = timedelta(minutes=1)

@@ -301,9 +301,23 @@ def waiting() -> Check:
     return _ok(f"{count} events wait for their media.")
 
 
+def exchanges() -> Check:
+    """Other organizations' sources are read in time, and none waits for a person."""
+    from redshank.exchanges import services
+
+    rows = services.standings(timezone.now())
+    if not rows:
+        return _ok("None.")
+    bad = [f"{one.name} is {standing.state}" for one, standing in rows if standing.alarming]
+    if bad:
+        return _warn(f"{', '.join(bad)}.", "See the exchanges page, or `redshank exchanges status NAME`.")
+    return _ok(f"{len(rows)} as they should be.")
+
+
 READY: tuple[Callable[[], Check], ...] = (store, migrations, disk, rules)
 ALL: tuple[Callable[[], Check], ...] = (
     store, migrations, disk, data_dir, secret_key, rules, counters, clock, media, connectors, outbox, waiting,
+    exchanges,
 )  # fmt: skip
 
 

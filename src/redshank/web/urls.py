@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from redshank.web import health, hma, metrics, peers
+from redshank.web import health, hma, metrics, peers, taxii
 from redshank.web.api import api
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -12,6 +12,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/peers/<str:what>", peers.answer, name="peers_answer"),
     path("api/v1/", api.urls),
     *hma.urlpatterns,
+    *taxii.urlpatterns,
     path("", include("redshank.web.console_urls")),
 ]
 

@@ -22,8 +22,8 @@ from redshank.exchanges.sources import stix, tcap
 PAGE = 2000
 MAX_ROW = 1024 * 1024
 """Characters of one row."""
-NAMED = ("pdq", "md5", "sha1", "sha256", "sha512", "url", "domain", "term", "name")
-"""Kinds whose name may head a column of its own."""
+NAMED = ("pdq", "md5", "sha1", "sha256", "sha512", "url", "domain")
+"""Kinds whose name may head a column of its own. A column called name mostly holds something else."""
 VALUE = ("value", "hash", "hash_value", "hash_digest", "indicator")
 KIND_NAMES = ("kind", "type", "algorithm", "hash_type", "signal_type")
 GONE = ("withdrawn", "withdrawn_at", "deleted", "revoked")

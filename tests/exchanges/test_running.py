@@ -1,0 +1,373 @@
+"""What sources do wrong, what people here decide, and being killed anywhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from redshank.audit.models import Entry as Logged
+from redshank.banks import services as banks
+from redshank.banks.models import Entry
+from redshank.core import BadInput, Problem
+from redshank.exchanges import running, secrets, services
+from redshank.exchanges.models import Claim, Exchange, Run, SetAside
+from redshank.exchanges.running import LEASE
+from tests.exchanges.conftest import NOW, md5
+from tests.exchanges.servers import StopNcii, as_json
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Listing:
+    """A CSV list that holds what it is told to."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.numbers: list[int] = list(numbers)
+        self.raw: bytes | None = None
+        self.headers: dict[str, str] = {}
+
+    def __call__(self, request: Any) -> Any:
+        body = self.raw or ("value\n" + "\n".join(md5(number) for number in self.numbers)).encode()
+        return 200, self.headers, body
+
+
+def living() -> set[str]:
+    return set(Entry.objects.filter(withdrawn_at=None).values_list("value", flat=True))
+
+
+def all_of(*numbers: int) -> set[str]:
+    return {md5(number) for number in numbers}
+
+
+@pytest.fixture
+def listed(serve: Any, exchange: Any) -> Any:
+    def make(*numbers: int, name: str = "made-up") -> tuple[Listing, Exchange]:
+        listing = Listing(*numbers)
+        return listing, exchange("csv", serve(listing).url, name=name, options={"kind": "md5"})
+
+    return make
+
+
+def go(one: Exchange, clock: Any) -> Run:
+    one.refresh_from_db()
+    done = running.run(one, clock=clock)
+    assert done is not None
+    return done
+
+
+def test_an_entry_stays_while_another_source_lists_it_or_a_person_holds_it(listed: Any, clock: Any) -> None:
+    first, one = listed(*range(1, 21))
+    second, other = listed(1, name="second")
+    go(one, clock)
+    go(other, clock)
+    by_value = dict(Entry.objects.values_list("value", "pk"))
+    banks.confirm_entries([by_value[md5(2)]], by="user:ada", now=NOW)
+    bank = Entry.objects.select_related("bank").defer("frames")[0].bank
+    banks.add_entries(bank, [banks.NewEntry(value=md5(99))], by="user:ada", now=NOW)
+    first.numbers = [*range(4, 21), 99]
+    go(one, clock)
+    assert living() == all_of(1, 2, *range(4, 21), 99)
+    first.numbers, second.numbers = list(range(4, 21)), [50]
+    go(other, clock)
+    go(one, clock)
+    assert living() == all_of(2, *range(4, 21), 50, 99)
+
+
+def test_what_a_person_withdrew_stays_out_whatever_the_source_lists(listed: Any, clock: Any) -> None:
+    listing, one = listed(1, 2, 3, 4)
+    go(one, clock)
+    entry = Entry.objects.select_related("bank").defer("frames").get(value=md5(1))
+    banks.withdraw_entries(entry.bank, [entry.pk], by="user:ada", now=NOW)
+    listing.numbers = [2, 3, 4]
+    go(one, clock)
+    listing.numbers = [1, 2, 3, 4]
+    run = go(one, clock)
+    assert living() == all_of(2, 3, 4)
+    assert run.counts["kept_out"] == 1
+    listing.numbers = [2, 4]
+    go(one, clock)
+    listing.numbers = [2, 3, 4]
+    run = go(one, clock)
+    assert run.counts["revived"] == 1
+    assert living() == all_of(2, 3, 4)
+
+
+def test_a_source_that_withdraws_all_is_held_until_a_person_decides(listed: Any, clock: Any) -> None:
+    listing, one = listed(*range(1, 21))
+    go(one, clock)
+    listing.numbers = [100]
+    run = go(one, clock)
+    assert run.state == Run.State.HELD
+    assert "withdraws all 20" in run.reason
+    assert living() == all_of(*range(1, 21))
+    assert Logged.objects.filter(step="exchange.held").count() == 1
+    clock.pass_(days=1)
+    assert running.run_due(clock=clock) == 0
+    with pytest.raises(Problem, match="waits for a person"):
+        running.run(one, clock=clock)
+    running.discard(run, by="user:ada", now=clock.now)
+    assert living() == all_of(*range(1, 21))
+    assert not running.folder_of(run).exists()
+    run = go(one, clock)
+    assert run.state == Run.State.HELD
+    running.release(run, by="user:ada", now=clock.now)
+    with pytest.raises(Problem, match="held no more"):
+        running.release(run, by="user:bob", now=clock.now)
+    assert running.run_due(clock=clock) == 1
+    assert living() == all_of(100)
+
+
+def test_a_source_that_brings_ten_times_the_usual_is_held(listed: Any, limits: Any, settings: Any, clock: Any) -> None:
+    listing, one = listed(1, 2)
+    limits(hold_floor=5)
+    go(one, clock)
+    for top in (4, 6, 8):
+        listing.numbers = list(range(1, top + 1))
+        go(one, clock)
+    listing.numbers = list(range(1, 40))
+    run = go(one, clock)
+    assert run.state == Run.State.HELD
+    assert "31 new things; 2 are usual" in run.reason
+    assert run.diff["new"] == 31
+    assert len(living()) == 8
+
+
+def test_somebody_may_ask_to_see_it_first(listed: Any, clock: Any) -> None:
+    _, one = listed(1, 2)
+    services.ask_now(one, look=True, by="user:ada", now=clock.now)
+    assert running.run_due(clock=clock) == 1
+    run = Run.objects.get()
+    assert run.state == Run.State.HELD
+    assert run.diff["first_new"] == [["md5", md5(1)], ["md5", md5(2)]]
+    assert living() == set()
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing(listed: Any, clock: Any, tmp_path: Path) -> None:
+    listing, one = listed(1, 2, 3)
+    go(one, clock)
+    listing.numbers = [2, 3, 4]
+    one.refresh_from_db()
+    before = (Logged.objects.count(), Run.objects.count(), one.checkpoint)
+    folder = tmp_path / "dry"
+    folder.mkdir()
+    diff = running.rehearse(one, folder, clock=clock)
+    assert (diff.new, diff.leaving, diff.same) == (1, 1, 2)
+    assert diff.first_new == [("md5", md5(4))]
+    assert diff.first_gone == [("md5", md5(1))]
+    one.refresh_from_db()
+    assert (Logged.objects.count(), Run.objects.count(), one.checkpoint) == before
+
+
+BAD = {
+    "a web page": (b"<!doctype html><html>Sign in</html>", "web page"),
+    "nothing": (b"", "empty"),
+    "a packed file": (b"\x1f\x8b\x08\x00" + b"x" * 40, "packed"),
+    "another table": (b"name,age\nada,36\n", "names no column"),
+    "rows of nonsense": (b"value\n" + b"\n".join(b"zz%d" % n for n in range(50)), "None of its 50 rows"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_is_no_list_changes_nothing_and_says_what_it_is(what: str, listed: Any, clock: Any) -> None:
+    listing, one = listed(1, 2, 3)
+    go(one, clock)
+    listing.raw = BAD[what][0] or b" "
+    run = go(one, clock)
+    assert run.state == Run.State.FAILED
+    assert BAD[what][1] in run.reason
+    assert living() == all_of(1, 2, 3)
+    one.refresh_from_db()
+    assert one.failures == 1
+    assert BAD[what][1] in one.last_error
+
+
+@pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b"{", b"[]", b'{"hashRecords": 7}', b"\xff\xfe"])
+def test_an_api_that_answers_with_garbage_changes_nothing(body: bytes, serve: Any, exchange: Any, clock: Any) -> None:
+    server = serve(StopNcii())
+    one = exchange("stopncii", server.url, secret=StopNcii.SECRET)
+    server.answer = lambda request: (200, {}, body)
+    run = go(one, clock)
+    assert run.state == Run.State.FAILED
+    assert run.reason
+    one.refresh_from_db()
+    assert one.checkpoint is None
+    assert living() == set()
+
+
+def test_a_list_that_breaks_off_is_taken_whole_or_not_at_all(listed: Any, clock: Any, monkeypatch: Any) -> None:
+    listing, one = listed(1, 2, 3)
+    go(one, clock)
+    listing.raw = ("value\n" + md5(1) + "\n").encode()
+    listing.headers = {"Content-Length": "100000", "Connection": "close"}
+    server_side = pytest.MonkeyPatch()
+    run = go(one, clock)
+    server_side.undo()
+    assert run.state == Run.State.FAILED
+    assert living() == all_of(1, 2, 3)
+
+
+def test_an_older_list_is_held(listed: Any, clock: Any) -> None:
+    listing, one = listed(1, 2, 3, 4)
+    listing.headers = {"Last-Modified": "Wed, 01 Jul 2026 10:00:00 GMT"}
+    go(one, clock)
+    listing.numbers = [1, 2, 3]
+    listing.headers = {"Last-Modified": "Wed, 01 Apr 2026 10:00:00 GMT"}
+    run = go(one, clock)
+    assert run.state == Run.State.HELD
+    assert "older" in run.reason
+
+
+def test_many_things_are_capped_and_read_in_bounded_pieces(listed: Any, limits: Any, settings: Any, clock: Any) -> None:
+    listing, one = listed(*range(1, 5001))
+    limits(max_records=4000)
+    run = go(one, clock)
+    assert run.state == Run.State.FAILED
+    assert "more than 4,000 things" in run.reason
+    assert living() == set()
+    limits(max_records=10**6, max_bytes=10_000)
+    run = go(one, clock)
+    assert run.state == Run.State.FAILED
+    assert "more than 10,000 bytes" in run.reason
+    limits(max_bytes=10**9)
+    listing.numbers = [*range(1, 5001), *range(1, 5001)]  # It repeats itself.
+    run = go(one, clock)
+    assert run.state == Run.State.DONE
+    assert run.pieces == 5
+    assert len(living()) == 5000 == Claim.objects.count()
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of ours handles it."""
+
+
+def test_killed_anywhere_nothing_is_lost_and_nothing_twice(
+    serve: Any, exchange: Any, clock: Any, monkeypatch: Any
+) -> None:
+    source = StopNcii()
+    at = int(NOW.timestamp()) - 10_000
+    for number in range(1, 8):
+        source.put("", "md5", md5(number), at + number)
+    one = exchange("stopncii", serve(source).url, secret=StopNcii.SECRET)
+    steps = 0
+    last = 0
+
+    def killing(target: Any, name: str) -> None:
+        real = getattr(target, name)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            nonlocal steps
+            steps += 1
+            if steps == last:
+                raise Killed
+            out = real(*args, **kwargs)
+            steps += 1
+            if steps == last:
+                raise Killed
+            return out
+
+        monkeypatch.setattr(target, name, run)
+
+    for target, name in (
+        (running, "_write"), (running, "_weigh"), (running._Running, "_mark_piece"), (running._TakeOver, "page"),
+        (running._TakeOver, "_list"), (running._Running, "_end"), (running.banks, "add_entries"), (running, "digest"),
+    ):  # fmt: skip
+        killing(target, name)
+    monkeypatch.setattr(running._Lease, "release", lambda self: None)  # Who is killed releases nothing.
+    kills = 0
+    while True:
+        last = steps + 1 + kills * 3 % 17
+        try:
+            one.refresh_from_db()
+            done = running.run(one, clock=clock)
+        except Killed:
+            kills += 1
+            assert running.run(one, clock=clock) is None  # Its lease still stands.
+            clock.now += LEASE * 1.1
+            continue
+        if done is not None and done.state == Run.State.DONE:
+            break
+    assert kills > 5
+    assert living() == all_of(*range(1, 8))
+    assert sum(step.body["count"] for step in Logged.objects.filter(step="entry.added")) == 7
+    assert Run.objects.count() == 1
+    assert not running.folder_of(done).exists()
+
+
+def test_two_workers_never_ask_one_source_at_once(listed: Any, clock: Any) -> None:
+    _, one = listed(1)
+    lease = running._Lease.take(one, clock)
+    assert lease is not None
+    assert running.run(one, clock=clock) is None
+    Exchange.objects.update(lease="another")
+    with pytest.raises(running.LostError):
+        lease.hold()
+
+
+def test_a_secret_stands_nowhere_but_encrypted(serve: Any, exchange: Any, clock: Any, caplog: Any) -> None:
+    secret = "subscription-1,very-secret-fetch"
+    server = serve(lambda request: as_json({"message": f"bad key {request.headers['x-functions-key']}"}, 403))
+    one = exchange("stopncii", server.url, secret=secret)
+    run = go(one, clock)
+    assert "answers 403" in run.reason
+    assert "‹secret›" in run.reason
+    assert "very-secret-fetch" not in caplog.text
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names():
+            cursor.execute(f'SELECT * FROM "{table}"')
+            for row in cursor.fetchall():
+                for cell in row:
+                    assert b"very-secret-fetch" not in (bytes(cell) if isinstance(cell, bytes | memoryview) else str(cell).encode()), table  # fmt: skip
+    assert services.secret_of(one) == secret
+    with pytest.raises(Problem, match="secret_key is another"):
+        secrets.unlock("x" * 40, bytes(Exchange.objects.get().secret or b""))
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("http://203.0.113.5/list", "not an https"), ("ftp://a.example/", "only http"), ("https://ada:pw@a.example/", "user name"),
+        ("https://a.example/?access_token=x", "with a secret"), ("file:../secret_key", "plain name"), ("/etc/passwd", "only http"),
+    ],
+)  # fmt: skip
+def test_an_address_that_cannot_be_asked_is_refused(address: str, why: str, exchange: Any, limits: Any) -> None:
+    with pytest.raises(BadInput, match=why):
+        exchange("csv", address)
+
+
+def test_nothing_inside_is_reached(exchange: Any, limits: Any, clock: Any) -> None:
+    one = exchange("csv", "https://127.0.0.1:9/list")
+    run = go(one, clock)
+    assert "not public" in run.reason
+    assert "exchanges.private" in run.reason
+
+
+def test_a_redirect_leads_nowhere_inside_and_takes_no_secret_along(
+    serve: Any, exchange: Any, clock: Any, limits: Any
+) -> None:
+    target = serve(Listing(1))
+    server = serve(lambda request: (302, {"Location": f"{target.url}/x"}, b""))
+    one = exchange("csv", server.url, secret="a-bearer-token", options={"kind": "md5"})
+    assert go(one, clock).state == Run.State.DONE
+    assert "authorization" in server.requests[0].headers
+    assert "authorization" not in target.requests[0].headers
+    limits(private=(server.host,))
+    assert "not public" in go(one, clock).reason
+
+
+def test_a_file_here_is_a_list_too(exchange: Any, limits: Any, clock: Any) -> None:
+    one = exchange("json", "file:drop.json")
+    assert "not there" in go(one, clock).reason
+    services.folder().mkdir()
+    (services.folder() / "drop.json").write_text(json.dumps([{"md5": md5(1)}, {"sha256": "ab" * 32}, 7]))
+    assert go(one, clock).state == Run.State.DONE
+    assert living() == {md5(1), "ab" * 32}
+    assert SetAside.objects.get().reason == "neither a text nor an object"
+    clock.now = NOW.replace(year=2027)
+    time.sleep(0)
+    running.forget(now=clock.now)
+    assert Run.objects.count() == 0 == SetAside.objects.count()
