@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from redshank.audit.models import Entry as Logged
 from redshank.banks import services as banks
@@ -304,7 +304,7 @@ def test_two_workers_never_ask_one_source_at_once(listed: Any, clock: Any) -> No
     assert lease is not None
     assert running.run(one, clock=clock) is None
     Exchange.objects.update(lease="another")
-    with pytest.raises(running.LostError):
+    with pytest.raises(running.LostError), transaction.atomic():
         lease.hold()
 
 

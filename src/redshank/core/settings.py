@@ -117,7 +117,7 @@ class ExchangeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_bytes: Annotated[int, Meta(ge=1024, description="Most that one run may fetch, in bytes.")] = 8 * 1024**3
     max_records: Annotated[int, Meta(ge=1, description="Most things that one run may bring.")] = 20_000_000
     hold_factor: Annotated[
-        float, Meta(ge=1, description="A run that brings so many times the usual waits for a person.")
+        float, Meta(gt=0, description="A run that brings so many times the usual waits for a person.")
     ] = 10
     hold_floor: Annotated[
         int, Meta(ge=1, description="A run that brings no more things than this never waits for bringing many.")

@@ -307,7 +307,7 @@ def exchanges() -> Check:
 
     rows = services.standings(timezone.now())
     if not rows:
-        return _ok("None.")
+        return _ok("No exchange is set up.")
     bad = [f"{one.name} is {standing.state}" for one, standing in rows if standing.alarming]
     if bad:
         return _warn(f"{', '.join(bad)}.", "See the exchanges page, or `redshank exchanges status NAME`.")
