@@ -1,0 +1,277 @@
+"""Whether a picture shows a part of a known one: points of both that look alike must also lie alike.
+
+The one idea: two pairs of alike points fix how one picture would be laid on the other (scaled, turned, moved), and each
+point's own size and turn must agree with it. The laying that most pairs agree to is fitted to them; then it is asked not
+only how many agree, but how many of the points that should be there do. So a logo, a caption or a frame of buttons that
+two pictures share is not the picture: most of what lies between is missing.
+
+Pure, and without chance: the same two pictures give the same answer.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Bits = npt.NDArray[np.uint8]
+
+_HEAD = struct.Struct(">HH")
+_POINT = np.dtype([("x", ">u2"), ("y", ">u2"), ("size", "u1"), ("angle", "u1"), ("bits", "u1", (32,))])
+POINT_BYTES = _POINT.itemsize
+"""Bytes of a packed point: 38. Four more are a picture's."""
+
+
+class Points(NamedTuple):
+    """Points of a picture that is `height` by `width` pixels at the scale at which they were found.
+
+    `places` (n, 2) are x and y in those pixels; `sizes` (n,) from 1; `angles` (n,) in radians, 0 to 2 pi; `bits` (n, 32).
+    """
+
+    height: int
+    width: int
+    places: Floats
+    sizes: Floats
+    angles: Floats
+    bits: Bits
+
+    def only(self, which: npt.NDArray[np.int64]) -> Points:
+        """Those of them."""
+        return self._replace(
+            places=self.places[which], sizes=self.sizes[which], angles=self.angles[which], bits=self.bits[which]
+        )
+
+
+def pack_points(points: Points) -> bytes:
+    """`points` as bytes: the picture's height and width, then of each x, y (a 16th pixel), size (a 16th), angle, bits."""
+    out = np.zeros(len(points.places), _POINT)
+    out["x"], out["y"] = np.clip(np.round(points.places * 16), 0, 65535).T
+    out["size"] = np.clip(np.round(points.sizes * 16), 1, 255)
+    out["angle"] = np.round(points.angles * (128 / np.pi)).astype(np.int64) % 256
+    out["bits"] = points.bits
+    return _HEAD.pack(points.height, points.width) + out.tobytes()
+
+
+def unpack_points(packed: bytes, most: int | None = None) -> Points:
+    """What `pack_points` packed, or the first `most` of it; of no bytes, no points. Raises ValueError for other bytes."""
+    if not packed:
+        packed = _HEAD.pack(1, 1)
+    height, width = _HEAD.unpack_from(packed)
+    raw = np.frombuffer(packed, _POINT, offset=_HEAD.size)[:most]
+    places = np.stack([raw["x"], raw["y"]], axis=1).astype(np.float32) / 16
+    return Points(
+        height, width, places, raw["size"].astype(np.float32) / 16,
+        raw["angle"].astype(np.float32) * np.float32(np.pi / 128), np.ascontiguousarray(raw["bits"]),
+    )  # fmt: skip
+
+
+KEPT = 300
+"""Points that are kept of a known picture: with 4 bytes for its size, 11.4 kB."""
+REPEATED = 31
+"""Bits by which two points of one picture differ at most that tell nothing: letters, windows, corners of plain shapes."""
+
+
+def telling(packed: bytes) -> bytes:
+    """Of a picture's points, those worth knowing it by: none that it shows at several places, `KEPT` at most."""
+    points = unpack_points(packed)
+    table = distances(points.bits, points.bits)
+    apart = np.abs(_complex(points.places)[:, None] - _complex(points.places)[None]) > APART / 2
+    single = np.flatnonzero(~((table <= REPEATED) & apart).any(axis=1))[:KEPT]
+    return pack_points(points.only(single)) if len(single) else b""
+
+
+def poverty(packed: bytes) -> str:
+    """Why points that `telling` gave are too few to know a part of their picture by; empty where they are enough."""
+    points = unpack_points(packed)
+    cells = len(np.unique(_cells(points.places, points)))
+    if len(points.bits) < ENOUGH:
+        return f"{len(points.bits)} points of its own; {ENOUGH} are needed"
+    return "" if cells >= ENOUGH_CELLS else "all its points lie close together"
+
+
+class Region(msgspec.Struct, frozen=True):
+    """A rectangle of a picture, as shares of its width and height, 0 to 1."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class PartMatch(msgspec.Struct, frozen=True):
+    """A part of a known picture in a seen one: `inliers` distinct points agree, which is `share` (0 to 1) of those that
+    should; `seen` and `known` are where they lie in either."""
+
+    inliers: int
+    share: float
+    seen: Region
+    known: Region
+
+
+ALIKE = 64
+"""Bits of 256 by which two points' descriptions differ at most."""
+TURN, SIZE = np.float32(np.deg2rad(25)), np.float32(np.log(1.45))
+"""By how much a pair's own turn and size may differ from those of the whole."""
+LOOSE, TIGHT = 10.0, 5.0
+"""Pixels (of `features.LONGEST`) by which a point may lie off its place, before and after the laying is fitted."""
+TRIED = 48
+"""Pairs, the most alike, of which any two are tried as a laying."""
+APART = 24.0
+"""Pixels that two such points lie apart at least."""
+STRETCH = 2.0
+"""How much more a picture may be stretched one way than the other."""
+GRID = 8
+"""Cells a side of a known picture in which agreeing points are counted."""
+ENOUGH, ENOUGH_CELLS = 60, 10
+"""Points of a known picture, and cells that they lie in, below which it is not sought in part."""
+LEAST = 12
+"""Points that must agree. Measured by `bench.copies` among pictures that have nothing in common."""
+LEAST_SHARE = 0.15
+LEAST_CELLS = 6
+
+
+def match_points(seen: Points, known: Points) -> PartMatch | None:
+    """Where `seen` shows a part of `known`; None where it does not. Mirrored copies need the mirrored points of `seen`."""
+    agree = agreement(seen, known)
+    if agree is None:
+        return None
+    inliers, share, cells, match = agree
+    return match if inliers >= LEAST and share >= LEAST_SHARE and cells >= LEAST_CELLS else None
+
+
+def agreement(seen: Points, known: Points) -> tuple[int, float, int, PartMatch] | None:
+    """What `match_points` decides by: distinct points that agree, their share, the cells of `known` they are in."""
+    mine, theirs, alike = _pairs(seen, known)
+    if len(mine) < 6:
+        return None
+    here, there = seen.places[mine], known.places[theirs]
+    turn = seen.angles[mine] - known.angles[theirs]
+    size = np.log(seen.sizes[mine] / known.sizes[theirs])
+    rough = _laid(here, there, turn, size, alike)
+    if rough is None:
+        return None
+    agreeing, fitting = rough
+    laying = None
+    for within in (LOOSE, TIGHT, TIGHT):
+        if agreeing.sum() < 6:
+            return None
+        laying = _fitted(there[agreeing], here[agreeing])
+        if laying is None or not _is_sound(laying):
+            return None
+        agreeing = fitting & (_off(laying, there, here) <= within)
+    assert laying is not None
+    count = _distinct(here[agreeing], there[agreeing])
+    cells = np.unique(_cells(there[agreeing], known))
+    wanted = _wanted(laying, seen, known)
+    expected = np.unique(_cells(known.places[wanted], known))
+    found = int(np.isin(cells, expected).sum())
+    share = count / max(1, _distinct(known.places[wanted], known.places[wanted]))
+    match = PartMatch(count, min(1.0, share), _region(here[agreeing], seen), _region(there[agreeing], known))
+    return count, found / max(1, len(expected)), len(cells), match
+
+
+def distances(seen: Bits, known: Bits) -> npt.NDArray[np.uint16]:
+    """Bits by which each of `seen` (n, 32) differs from each of `known` (m, 32): (n, m)."""
+    mine, theirs = seen.view(np.uint64), known.view(np.uint64)
+    total = np.zeros((len(mine), len(theirs)), np.uint16)
+    for word in range(4):
+        total += np.bitwise_count(mine[:, word, None] ^ theirs[None, :, word])
+    return total
+
+
+def _pairs(seen: Points, known: Points) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
+    """Points that are each other's likest: places in either, and by how much they differ, the likest first."""
+    if not len(seen.bits) or not len(known.bits):
+        none = np.zeros(0, np.int64)
+        return none, none, np.zeros(0, np.uint16)
+    table = distances(seen.bits, known.bits)
+    likest = table.argmin(axis=1)
+    least = table[np.arange(len(table)), likest]
+    mutual = table.argmin(axis=0)[likest] == np.arange(len(table))
+    mine = np.flatnonzero(mutual & (least <= ALIKE))
+    mine = mine[np.argsort(least[mine], kind="stable")]
+    return mine, likest[mine], least[mine]
+
+
+def _laid(
+    here: Floats, there: Floats, turn: Floats, size: Floats, alike: npt.NDArray[np.uint16]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None:
+    """Of the layings that any two of the likest pairs give, that to which most agree: who agrees, and whose turn and size fit."""
+    few = min(TRIED, len(here))
+    one, other = np.triu_indices(few, 1)
+    flat, known = _complex(here), _complex(there)
+    step, known_step = flat[other] - flat[one], known[other] - known[one]
+    far = (np.abs(step) >= APART / 2) & (np.abs(known_step) >= APART / 2) & (np.abs(step) + np.abs(known_step) >= 2 * APART)
+    one, step, known_step = one[far], step[far], known_step[far]
+    other = other[far]
+    by = step / known_step  # Its absolute value scales, its angle turns.
+    sizes, turns = np.log(np.abs(by)), np.angle(by)
+    sound = np.ones(len(by), bool)
+    for which in (one, other):
+        sound &= (np.abs(sizes - size[which]) <= SIZE) & (np.abs(_wrapped(turns - turn[which])) <= TURN)
+    if not sound.any():
+        return None
+    one, by, sizes, turns = one[sound], by[sound], sizes[sound], turns[sound]
+    move = flat[one] - by * known[one]
+    off = np.abs(by[:, None] * known[None] + move[:, None] - flat[None])
+    fits = (np.abs(sizes[:, None] - size[None]) <= SIZE) & (np.abs(_wrapped(turns[:, None] - turn[None])) <= TURN)
+    agree = fits & (off <= LOOSE)
+    best = int(agree.sum(axis=1).argmax())
+    return agree[best], fits[best]
+
+
+def _complex(places: Floats) -> npt.NDArray[np.complex64]:
+    return np.ascontiguousarray(places).view(np.complex64)[:, 0]
+
+
+def _wrapped(angle: Floats) -> Floats:
+    out: Floats = (angle + np.float32(np.pi)) % np.float32(2 * np.pi) - np.float32(np.pi)
+    return out
+
+
+def _fitted(there: Floats, here: Floats) -> Floats | None:
+    """The affine laying (2, 3) of least squares that takes `there` to `here`; None where they lie on one line."""
+    rows = np.concatenate([there, np.ones((len(there), 1), np.float32)], axis=1).astype(np.float64)
+    found, _, rank, _ = np.linalg.lstsq(rows, here.astype(np.float64), rcond=1e-4)
+    return None if rank < 3 else found.T.astype(np.float32)
+
+
+def _is_sound(laying: Floats) -> bool:
+    """Whether it neither turns the picture over nor crushes it."""
+    square = laying[:, :2]
+    low, high = sorted(np.linalg.svd(square, compute_uv=False))
+    return bool(np.linalg.det(square) > 0 and low > 0.1 and high < 10 and high / low <= STRETCH)
+
+
+def _off(laying: Floats, there: Floats, here: Floats) -> Floats:
+    out: Floats = np.linalg.norm(there @ laying[:, :2].T + laying[:, 2] - here, axis=1)
+    return out
+
+
+def _distinct(here: Floats, there: Floats) -> int:
+    """Points in distinct places, to 8 pixels, of both pictures."""
+    return min(len(np.unique((side // 8).astype(np.int64), axis=0)) for side in (here, there))
+
+
+def _cells(places: Floats, of: Points) -> npt.NDArray[np.int64]:
+    cells = np.minimum((places * np.array([GRID / of.width, GRID / of.height])).astype(np.int64), GRID - 1)
+    return cells[:, 1] * GRID + cells[:, 0]
+
+
+def _wanted(laying: Floats, seen: Points, known: Points) -> npt.NDArray[np.bool_]:
+    """Which points of `known` should be seen: they lie within the seen picture, at a size that is looked for."""
+    laid = known.places @ laying[:, :2].T + laying[:, 2]
+    sizes = known.sizes * np.sqrt(abs(np.linalg.det(laying[:, :2])))
+    inside = (laid >= 16).all(axis=1) & (laid[:, 0] < seen.width - 16) & (laid[:, 1] < seen.height - 16)
+    out: npt.NDArray[np.bool_] = inside & (sizes >= 0.9) & (sizes <= 4)
+    return out
+
+
+def _region(places: Floats, of: Points) -> Region:
+    left, top = places.min(axis=0) / (of.width, of.height)
+    right, bottom = places.max(axis=0) / (of.width, of.height)
+    return Region(*(round(float(min(max(value, 0.0), 1.0)), 4) for value in (left, top, right, bottom)))
