@@ -516,6 +516,7 @@ def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> str:
     hashes: dict[str, MediaHashes] = {}
     errors: list[str] = []
     sizes: dict[str, int] = {}
+    points = banks.known().wants_points
     for _, media in media_of(event):
         if media.id not in blobs and media.url is None:
             continue
@@ -523,7 +524,7 @@ def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> str:
             if media.id not in blobs:
                 blobs[media.id], size = _fetch(media)
                 sizes[blobs[media.id]] = size
-            hashes[media.id] = hasher.hash(archive.blob_store().path(blobs[media.id]))
+            hashes[media.id] = hasher.hash(archive.blob_store().path(blobs[media.id]), points=points)
         except FetchError as error:
             if error.temporary and waiting.attempts < MEDIA_TRIES:
                 archive.put_back(waiting, due_at=now + MEDIA_WAITS[waiting.attempts - 1], error=str(error))

@@ -32,6 +32,7 @@ from redshank.banks.base import Base, Forms, Row, forms, joined
 from redshank.banks.catalog import Catalog
 from redshank.banks.detect import Known, KnownBank, KnownEntry
 from redshank.banks.models import Bank, BankRevision, BankStep, Entry
+from redshank.banks.parted import parts_at
 from redshank.core import Problem
 from redshank.matching import TermIndex
 
@@ -186,6 +187,7 @@ def _banks() -> dict[int, KnownBank]:
             bank.sampled,
             frozenset(tag.partition("-")[0].lower() for tag in bank.languages.split()),
             settings.REDSHANK.banks.quarantine_matches if bank.surge is None else bank.surge,
+            bank.partial,
         )
         for bank in Bank.objects.filter(active=True).order_by("pk")
     }
@@ -213,9 +215,13 @@ def _view_of(
         met = terms if before is None or banks != before.banks else {**met, **terms}
     else:
         index = before.terms
+    parts = None
+    if any(bank.partial for bank in banks.values()):
+        parts = parts_at(revision, folder=_folder(), goes_on=before is not None)
     shown = Known(
-        catalog, _Shelf(banks), banks.values(), settings.REDSHANK.media, terms=index, met=met, revision=revision
-    )
+        catalog, _Shelf(banks), banks.values(), settings.REDSHANK.media, terms=index, met=met, revision=revision,
+        parts=parts,
+    )  # fmt: skip
     return _View(shown, revision, banks, index, _folder())
 
 

@@ -11,7 +11,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import numpy as np
@@ -19,11 +19,28 @@ import numpy as np
 from redshank.banks.catalog import Catalog
 from redshank.banks.frames import good_frames, unpack_frames
 from redshank.banks.values import FILES, bare_name, space, weakness
-from redshank.core import Account, Event, Finding, Frames, Match, Media, Span, TimeRange, Whole, event_key
+from redshank.core import (
+    Account,
+    Event,
+    Finding,
+    Frames,
+    Match,
+    Media,
+    Part,
+    Region,
+    Span,
+    TimeRange,
+    Whole,
+    event_key,
+)
 from redshank.core.settings import MediaSettings
 from redshank.matching import TermIndex, link_forms
 from redshank.media import Frame, ImageHashes, MediaHashes, Variant, VideoHashes, VideoVariant
 from redshank.text import Link, find_links, fold, normalize_link
+
+if TYPE_CHECKING:
+    from redshank.banks.parts import PartIndex
+    from redshank.media.parts import PartMatch
 
 PLACES = 10
 """Places at which one entry is named in one field: who repeats a term a thousand times is found as well by ten."""
@@ -43,7 +60,8 @@ class KnownBank(msgspec.Struct, frozen=True, gc=False):
 
     `harmless`: what it holds is no match, and keeps what is farther from it from being one. `sampled`: of a hundred
     events so many are held against it. `languages`: primary subtags of those in which its terms are sought; none: all.
-    `surge`: events in an hour beyond which an entry of it is put in quarantine; 0: never.
+    `surge`: events in an hour beyond which an entry of it is put in quarantine; 0: never. `partial`: its pictures are
+    found by a part of them as well.
     """
 
     name: str
@@ -56,6 +74,7 @@ class KnownBank(msgspec.Struct, frozen=True, gc=False):
     sampled: int = 100
     languages: frozenset[str] = frozenset()
     surge: int = 0
+    partial: bool = False
 
 
 class KnownEntry(msgspec.Struct, frozen=True, gc=False):
@@ -99,13 +118,16 @@ class Known:
         terms: TermIndex | None = None,
         met: Mapping[int, KnownEntry] | None = None,
         revision: int = 0,
+        parts: PartIndex | None = None,
     ) -> None:
         """`banks` are those that are switched on; `settings` say what quality and which share are enough; `terms` hold
-        those of all banks of terms; `met` are entries that were looked up before.
+        those of all banks of terms; `met` are entries that were looked up before; `parts` hold the points of
+        known pictures, None where no bank asks for them.
         """
         self.revision = revision
         self.catalog = catalog
         self._shelf = shelf
+        self._parts = parts
         self._settings = settings
         self._terms = terms or TermIndex(())
         self._entries: dict[int, KnownEntry] = dict(met or {})
@@ -121,6 +143,11 @@ class Known:
         self._radius = {
             kind: max((bank.limit for bank in banks if bank.kind == kind), default=0) for kind in ("pdq", "video")
         }
+
+    @property
+    def wants_points(self) -> bool:
+        """Whether seen pictures are looked at for parts of known ones: then their points are to be found as they are hashed."""
+        return self._parts is not None and len(self._parts) > 0
 
     @property
     def met(self) -> Mapping[int, KnownEntry]:
@@ -281,6 +308,9 @@ class Known:
                 (weak if is_weak else strong).append(hit)
         if isinstance(hashes, VideoHashes):
             strong += self._like_video(item.id, hashes)
+        elif hashes is not None and self._parts is not None:
+            whole = {hit.entry for hit in strong}
+            strong += [hit for hit in self._parts_in(item.id, hashes, self._parts) if hit.entry not in whole]
         hits = [*strong, *(weak if strong else ())]
         if not self._harmless.isdisjoint(("pdq", "video", *FILES)):
             hits = self._without_harmless(hits)
@@ -326,6 +356,21 @@ class Known:
         for entry, (distance, second, count) in self._videos_with(pdq).items():
             shown = Frames(media, 1.0, 1 / count, (TimeRange(0.0, 0.0, second, second + 1.0),))
             yield _Hit("pictures", entry, shown, seen, kind="pdq", distance=distance, how=how)
+
+    def _parts_in(self, media: str, seen: ImageHashes, parts: PartIndex) -> list[_Hit]:
+        """The known pictures of which a seen one shows a part, upright or mirrored; those first that agree most."""
+        best: dict[int, tuple[PartMatch, str]] = {}
+        for packed, how in ((seen.points, "a part of it"), (seen.mirrored_points, "a part of it, mirrored")):
+            for entry, match in parts.find(packed):
+                if entry not in best or match.inliers > best[entry][0].inliers:
+                    best[entry] = (match if packed is seen.points else match.mirrored(), how)
+        there = [entry for entry in self._in_force(best) if self._entries[entry].bank.partial]
+        hits = []
+        for entry in sorted(there, key=lambda entry: (-best[entry][0].inliers, entry)):
+            match, how = best[entry]
+            where = Part(media, match.seen, match.known, match.inliers, round(match.share, 4))
+            hits.append(_Hit("parts", entry, where, seen.pdq, kind="part", score=where.share, how=how))
+        return hits
 
     def _pictures_like(self, pdq: str) -> list[tuple[int, int]]:
         """Known pictures within their banks' limits, the nearest first: (entry's id, distance)."""
@@ -424,7 +469,7 @@ class Known:
 class _Hit(msgspec.Struct):
     detector: str
     entry: int
-    where: Whole | Frames
+    where: Whole | Frames | Part
     seen: str
     kind: str = ""
     distance: int | None = None
@@ -443,6 +488,10 @@ def _is_nearer(safe: _Hit, hit: _Hit) -> bool:
     """
     if safe.detector == "files":
         return True
+    if isinstance(hit.where, Part):  # What is harmless as a whole is, and so is what it shares with a harmless one.
+        return not isinstance(safe.where, Part) or (
+            safe.where.inliers >= hit.where.inliers and _holds(safe.where.region, hit.where.region)
+        )
     if safe.detector != hit.detector:
         return False
     if safe.detector == "videos":
@@ -452,6 +501,16 @@ def _is_nearer(safe: _Hit, hit: _Hit) -> bool:
         ranges = safe.where.ranges
         return near and all(any(b.start <= a.start and a.end <= b.end for b in ranges) for a in hit.where.ranges)
     return near and safe.seen == hit.seen
+
+
+def _holds(one: Region, other: Region, slack: float = 0.05) -> bool:
+    """Whether `other` lies within `one`, or sticks out but a little."""
+    return (
+        one.left - slack <= other.left
+        and one.top - slack <= other.top
+        and other.right <= one.right + slack
+        and other.bottom <= one.bottom + slack
+    )
 
 
 class _Found:
@@ -465,7 +524,7 @@ class _Found:
         self._findings: dict[tuple[int, object], Finding] = {}
         self._count: dict[tuple[object, ...], int] = {}
 
-    def add(self, detector: str, entry: int, where: Span | Frames | Whole, seen: str) -> None:
+    def add(self, detector: str, entry: int, where: Span | Frames | Part | Whole, seen: str) -> None:
         known = self._entries[entry]
         self._findings.setdefault((entry, where), _finding(detector, known, where, seen))
 
@@ -481,7 +540,7 @@ class _Found:
         """Hits of one bank come with the nearest first."""
         known = self._entries[hit.entry]
         key = (hit.entry, hit.where)
-        place = hit.where.media if isinstance(hit.where, Frames) else hit.where.field
+        place = hit.where.field if isinstance(hit.where, Whole) else hit.where.media
         if key in self._findings or not self._room((known.bank.name, hit.detector, place), self._nearest):
             return
         self._findings[key] = _finding(
@@ -514,7 +573,7 @@ def _severity(finding: Finding) -> int:
 def _finding(
     detector: str,
     known: KnownEntry,
-    where: Span | Frames | Whole,
+    where: Span | Frames | Part | Whole,
     seen: str,
     *,
     kind: str = "",

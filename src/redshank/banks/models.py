@@ -33,6 +33,9 @@ class Bank(models.Model):
         default=False,
         help_text="Holds what is known to be harmless: it never matches, nor does what is farther from it.",
     )
+    partial = models.BooleanField(
+        default=False, help_text="Pictures are found by a part of them as well, which costs time and memory."
+    )
     sampled = models.PositiveSmallIntegerField(
         default=100, help_text="Of a hundred events, so many are held against it, chosen by the event's id."
     )
@@ -128,6 +131,22 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return self.label or self.value[:40]
+
+
+class EntryPoints(models.Model):
+    """The points of a known picture, by which a part of it is found. An entry of a hash alone has none."""
+
+    entry = models.OneToOneField(Entry, on_delete=models.CASCADE, primary_key=True, related_name="points")
+    packed = models.BinaryField(help_text="4 bytes, and 38 a point: see media/parts.py.")
+    poor = models.CharField(
+        max_length=100, blank=True, help_text="Why they are too few to know a part of it by; mostly empty."
+    )
+
+    class Meta:
+        verbose_name_plural = "entries' points"
+
+    def __str__(self) -> str:
+        return f"points of {self.entry_id}"
 
 
 class Seen(models.Model):

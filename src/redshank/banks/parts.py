@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from redshank.matching import HammingIndex
 from redshank.media.parts import PartMatch, Points, match_points, unpack_points
 
 Ints = npt.NDArray[np.int64]
@@ -33,6 +32,8 @@ class PartIndex:
     """Known pictures by the id of their entries. Threads may search while one changes it."""
 
     def __init__(self) -> None:
+        from redshank.matching import HammingIndex  # Half a second, for who asks for parts alone.
+
         self._index = HammingIndex()
         self._points: dict[int, bytes] = {}
 
@@ -102,10 +103,11 @@ def _numbers(entry: int, points: Points) -> Ints:
     places = np.clip(points.places, 0, 511).astype(np.int64)
     turns = (points.angles * (32 / np.pi)).astype(np.int64) % 64
     sizes = np.clip(np.round(np.log(points.sizes) / np.log(1.2)), 0, 7).astype(np.int64)
-    return entry << _BITS | sizes << 24 | turns << 18 | places[:, 0] << 9 | places[:, 1]
+    out: Ints = entry << _BITS | sizes << 24 | turns << 18 | places[:, 0] << 9 | places[:, 1]
+    return out
 
 
-def _read(numbers: Ints) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _read(numbers: Ints) -> tuple[npt.NDArray[np.complexfloating], npt.NDArray[np.floating], npt.NDArray[np.floating]]:
     """Places, logarithms of sizes, and turns."""
     places = (numbers >> 9 & 511) + 1j * (numbers & 511)
     return places, (numbers >> 24 & 7) * np.log(1.2), ((numbers >> 18 & 63) + 0.5) * (np.pi / 32)

@@ -29,6 +29,7 @@ from redshank.banks.current import bump as bump  # noqa: PLC0414 - part of the d
 from redshank.banks.current import known as known  # noqa: PLC0414 - part of the door
 from redshank.banks.frames import pack_frames
 from redshank.banks.models import Bank, Entry, Opinion
+from redshank.banks.parted import keep_points
 from redshank.banks.values import FILES, KINDS, canonical, weakness
 from redshank.core import BadInput, Problem
 from redshank.media import Frame, ImageHashes, MediaHashes
@@ -46,7 +47,8 @@ class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Something to add to a bank. `value` in any way it is written; for a video its SHA-256, with `frames`.
 
     `quality` is that of a PDQ hash, 0 to 100, where it is known; `from_case` the case that it was found in. `foreign`: an
-    exchange with another organization brings it, so that a person here is to agree with it before rules act by it alone.
+    exchange with another organization brings it, so that a person here is to agree with it before rules act by it alone. `points` are a picture's,
+    which a bank keeps that finds parts.
     """
 
     value: str
@@ -57,6 +59,7 @@ class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
     frames: tuple[Frame, ...] = ()
     from_case: int | None = None
     foreign: bool = False
+    points: bytes = b""
 
 
 class SetAside(msgspec.Struct, frozen=True):
@@ -101,6 +104,7 @@ def make_bank(
     source: str = "",
     limit: int | None = None,
     negative: bool = False,
+    partial: bool = False,
     sampled: int = 100,
     surge: int | None = None,
     languages: str = "",
@@ -118,7 +122,7 @@ def make_bank(
     chosen = policies.get(policy)
     bank = Bank(
         name=name, kind=kind, description=_clean(description, 10_000), policy=chosen, severity=severity,
-        source=_clean(source, 200), limit=limit, negative=negative, sampled=sampled, surge=surge, languages=languages,
+        source=_clean(source, 200), limit=limit, negative=negative, partial=partial, sampled=sampled, surge=surge, languages=languages,
         license=_clean(license, 200), expires_days=expires_days, created_at=now,
     )  # fmt: skip
     _check(bank)
@@ -133,7 +137,7 @@ def make_bank(
 
 
 CHANGEABLE = (
-    "description", "policy", "severity", "source", "limit", "negative", "sampled", "languages", "license", "expires_days",
+    "description", "policy", "severity", "source", "limit", "negative", "partial", "sampled", "languages", "license", "expires_days",
     "active", "surge",
 )  # fmt: skip
 """What of a bank can be changed. Its kind cannot: its entries are of that kind."""
@@ -185,6 +189,8 @@ def _check(bank: Bank) -> None:
         raise Problem("not a severity", where=str(bank.severity), hint=hint)
     if bank.limit is not None and (bank.kind not in {"pdq", "video"} or not 0 <= bank.limit <= 31):
         raise Problem("not a limit", where=str(bank.limit), hint="It is 0 to 31 bits, for banks of kind pdq and video.")
+    if bank.partial and bank.kind != "pdq":
+        raise Problem("parts are found of pictures alone", where=bank.kind, hint="A bank of kind pdq holds them.")
     if not 0 <= bank.sampled <= 100:
         raise Problem(
             "not a share of a hundred", where=str(bank.sampled), hint="100 holds every event against the bank."
@@ -225,6 +231,7 @@ def add_entries(
     hashes are kept and marked. Writes one audit step, `entry.added`, with the count and a SHA-256 over the values.
     What is in force by another organization's word alone is confirmed by a person who adds it here.
     """
+    new = list(new)
     wanted, set_aside, repeated = _wanted(bank, new, places)
     if not wanted:
         return Added(aside=len(set_aside), set_aside=tuple(set_aside))
@@ -247,6 +254,9 @@ def add_entries(
         confirm_entries(
             (there[v][0] for v, entry in wanted.items() if v in there and not entry.foreign), by=by, now=now
         )
+        if bank.partial:
+            points = {ids.get(_form(bank.kind, one.value)): one.points for one in new if one.points}
+            keep_points({pk: packed for pk, packed in points.items() if pk is not None}, number=number)
     return Added(
         entries=tuple(ids[value] for value in wanted), added=len(fresh), revived=len(revived), known=len(wanted) - len(fresh) - len(revived),
         repeated=repeated, weak=sum(bool(entry.weak) for entry in wanted.values()), aside=len(set_aside),
@@ -334,6 +344,13 @@ def _wanted(
         repeated += entry.value in wanted
         wanted.setdefault(entry.value, entry)
     return wanted, set_aside, repeated
+
+
+def _form(kind: str, value: str) -> str:
+    try:
+        return canonical(kind, value)
+    except BadInput:
+        return ""
 
 
 def _count(bank: Bank, *, in_force: int, withdrawn: int) -> None:
@@ -561,7 +578,7 @@ def entry_from_media(hashes: MediaHashes, kind: str, *, label: str = "", note: s
         return replace(entry, value=getattr(hashes, kind))
     if isinstance(hashes, ImageHashes):
         if kind == "pdq":
-            return replace(entry, value=hashes.pdq, quality=hashes.quality)
+            return replace(entry, value=hashes.pdq, quality=hashes.quality, points=hashes.points)
         raise BadInput(f"a picture, which a bank of kind {kind} does not take", hint="One of kind pdq does.")
     if kind == "video":
         return replace(entry, value=hashes.sha256, frames=hashes.frames)

@@ -33,11 +33,12 @@ def files_in(paths: Sequence[Path]) -> list[Path]:
 class Reading:
     """Hashes many files, several at a time, in order; what cannot be read is named on stderr and counted."""
 
-    def __init__(self, limits: MediaSettings, *, jobs: int, key_frames: bool) -> None:
+    def __init__(self, limits: MediaSettings, *, jobs: int, key_frames: bool, points: bool = False) -> None:
         self.unreadable = 0
         self._limits = limits
         self._jobs = jobs
         self._key_frames = key_frames
+        self._points = points
 
     def hashes(self, files: Sequence[Path], what: str) -> Iterator[tuple[Path, MediaHashes]]:
         """Each readable file with its hashes, in the order given, with a progress bar called `what` on a terminal."""
@@ -52,7 +53,7 @@ class Reading:
         def one(path: Path) -> MediaHashes | MediaError:
             hasher = free.get()
             try:
-                return hasher.hash(path, key_frames=self._key_frames)
+                return hasher.hash(path, key_frames=self._key_frames, points=self._points)
             except MediaError as error:
                 return error
             finally:

@@ -69,6 +69,8 @@ def show(name: str, most: int, search: str, withdrawn: bool) -> None:
     if bank.kind in {"pdq", "video"}:
         limit = settings.REDSHANK.media.pdq_limit if bank.limit is None else bank.limit
         click.echo(f"Matches within {limit} of 256 bits.")
+    if bank.partial:
+        click.echo(_parts(bank))
     for line in (bank.description, f"Source: {bank.source}" if bank.source else ""):
         if line:
             click.echo(line)
@@ -95,6 +97,16 @@ def show(name: str, most: int, search: str, withdrawn: bool) -> None:
         click.echo(f"The newest {most:,} of {count:,}. --limit shows more, --search fewer.")
 
 
+def _parts(bank: Any) -> str:
+    from redshank.banks.models import EntryPoints
+
+    points = EntryPoints.objects.filter(entry__bank=bank, entry__withdrawn_at=None)
+    count, poor = points.count(), points.exclude(poor="").count()
+    said = f"Finds parts of pictures: {count - poor:,} of {bank.in_force:,} entries have the points for it."
+    alone = bank.in_force - count
+    return said + (f" {poor:,} show too little." if poor else "") + (f" {alone:,} are hashes alone." if alone else "")
+
+
 @command.command()
 @click.argument("name")
 @click.option("--kind", required=True, help="pdq, video, md5, sha1, sha256, sha512, url, domain, term or name.")
@@ -107,6 +119,9 @@ def show(name: str, most: int, search: str, withdrawn: bool) -> None:
     "--harmless", is_flag=True, help="What it holds is harmless: it never matches, nor does what is no nearer."
 )
 @click.option(
+    "--partial", is_flag=True, help="Find parts of its pictures, too. They must be added as files, not as hashes."
+)
+@click.option(
     "--languages", default="", help='Tags such as "de pt-BR": terms are not sought in posts said to be in others.'
 )
 @click.option("--license", default="", help="Under what its entries may be handed on. Else: they may not.")
@@ -115,6 +130,7 @@ def show(name: str, most: int, search: str, withdrawn: bool) -> None:
 @with_store
 def make(
     name: str, kind: str, policy: str, severity: int, description: str, source: str, limit: int | None, harmless: bool,
+    partial: bool,
     languages: str, license: str, expires_days: int | None, by: str | None,  # noqa: A002 - the option's name
 ) -> None:  # fmt: skip
     """Make an empty bank NAME."""
@@ -124,7 +140,7 @@ def make(
 
     services.make_bank(
         name, kind=kind, policy=policy, severity=severity, description=description, source=source, limit=limit,
-        negative=harmless, languages=languages, license=license, expires_days=expires_days, by=_actor(by),
+        negative=harmless, partial=partial, languages=languages, license=license, expires_days=expires_days, by=_actor(by),
         now=timezone.now(),
     )  # fmt: skip
     click.echo(f"Made {name}. `redshank banks add {name} VALUE…` puts something into it.")
@@ -136,6 +152,7 @@ def make(
 @click.option("--severity", type=int, help="1 to 5.")
 @click.option("--limit", type=int, help="Bits of 256 within which a PDQ hash matches, 0 to 31.")
 @click.option("--sampled", type=int, help="Of a hundred events, so many are held against it.")
+@click.option("--partial/--whole", default=None, help="Whether parts of its pictures are found, too.")
 @click.option("--languages", help='Tags such as "de pt-BR"; "" for all.')
 @click.option("--license", help='Under what its entries may be handed on; "": they may not.')
 @click.option("--active/--paused", default=None, help="Whether its entries match.")
@@ -182,13 +199,13 @@ def add(
     if not values and not files:
         raise Problem("nothing to add", where=name, hint="Give values, or files with --file.")
     new = [services.NewEntry(value=value, label=label, note=note, source=source) for value in values]
-    hashed, aside = _hashed(bank.kind, files, label, note, source)
+    hashed, aside = _hashed(bank, files, label, note, source)
     added = services.add_entries(bank, [*new, *hashed], by=_actor(by), now=timezone.now())
     _report(name, added, aside, None)
 
 
 def _hashed(
-    kind: str, files: Sequence[Path], label: str, note: str, source: str
+    bank: Any, files: Sequence[Path], label: str, note: str, source: str
 ) -> tuple[list[NewEntry], list[SetAside]]:
     if not files:
         return [], []
@@ -196,13 +213,13 @@ def _hashed(
     from redshank.cli._media import Reading, files_in, jobs_here
     from redshank.web.config import read_settings
 
-    reading = Reading(read_settings().media, jobs=jobs_here(), key_frames=False)
+    reading = Reading(read_settings().media, jobs=jobs_here(), key_frames=False, points=bank.partial)
     new: list[NewEntry] = []
     aside: list[SetAside] = []
     found = files_in(files)
     for path, hashes in reading.hashes(found, "Hashing"):
         try:
-            new.append(services.entry_from_media(hashes, kind, label=label or path.name, note=note, source=source))
+            new.append(services.entry_from_media(hashes, bank.kind, label=label or path.name, note=note, source=source))
         except BadInput as problem:
             aside.append(services.SetAside(found.index(path) + 1, str(path), str(problem)))
     # The reader has named those that it could not read; here they only count.

@@ -55,10 +55,21 @@ def spread(args: list[str]) -> list[str]:
 @click.option(
     "--variants", is_flag=True, help="Find copies that were mirrored, turned, framed, captioned or cropped as well."
 )
+@click.option(
+    "--parts",
+    is_flag=True,
+    help="Find pictures of which only a part is seen as well: crops, pictures in pictures, screenshots.",
+)
 @key_frames_option
 @jobs_option
 def command(
-    paths: tuple[Path, ...], known: tuple[Path, ...], limit: int | None, variants: bool, key_frames: bool, jobs: int
+    paths: tuple[Path, ...],
+    known: tuple[Path, ...],
+    limit: int | None,
+    variants: bool,
+    parts: bool,
+    key_frames: bool,
+    jobs: int,
 ) -> None:
     """Look for copies of known files among others, and print what is found as JSON lines.
 
@@ -68,10 +79,11 @@ def command(
 
     \b
     file, known   the two files
-    kind          sha256 (same bytes), pdq (pictures), video, frame (a picture in a video)
+    kind          sha256 (same bytes), pdq (pictures), part (of a picture), video, frame (a picture in a video)
     distance      of PDQ hashes, 0 to 256
     share         of the video's seconds that match; known_share of the known one's
     ranges        which seconds match which, in either video
+    inliers       with --parts: points that agree; region and known_region are where they lie, as shares of either's sides
     how           with --variants: in which changed form it is found, as in "mirrored"
 
     A video is found where half of either one matches (setting media.video_share). No store is needed. Exit code 0 where every
@@ -80,7 +92,7 @@ def command(
     limits = read_settings().media
     if limit is not None:
         limits = msgspec.structs.replace(limits, pdq_limit=limit)
-    reading = Reading(limits, jobs=jobs, key_frames=key_frames)
+    reading = Reading(limits, jobs=jobs, key_frames=key_frames, points=parts)
     from redshank.media.scan import Known
 
     wanted = Known(

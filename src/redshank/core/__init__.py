@@ -29,7 +29,7 @@ from redshank.core.events import (
     event_schema,
     subject_of,
 )
-from redshank.core.findings import Finding, Frames, Match, Span, TimeRange, Whole
+from redshank.core.findings import Finding, Frames, Match, Part, Region, Span, TimeRange, Whole
 from redshank.core.ids import event_key, short_id, stable_id
 from redshank.core.settings import Settings, load_settings
 from redshank.core.ties import REASON_KINDS, Tie
@@ -59,12 +59,14 @@ __all__ = [
     "Media",
     "MediaUploaded",
     "OpenCase",
+    "Part",
     "Post",
     "PostCreated",
     "PostDeleted",
     "PostUpdated",
     "Preserve",
     "Problem",
+    "Region",
     "Report",
     "ReportReceived",
     "Reporter",

@@ -33,6 +33,33 @@ class Frames(msgspec.Struct, frozen=True, tag="frames", tag_field="in"):
     ranges: tuple[TimeRange, ...]
 
 
+class Region(msgspec.Struct, frozen=True):
+    """A rectangle of a picture, as shares of its width and height, 0 to 1."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def area(self) -> float:
+        """Share of the picture that it takes up."""
+        return (self.right - self.left) * (self.bottom - self.top)
+
+
+class Part(msgspec.Struct, frozen=True, tag="part", tag_field="in"):
+    """A region of the picture `media` that shows the region `known` of a known one.
+
+    `inliers` distinct points of both lie alike; `share`, 0 to 1, of the places that should show some do.
+    """
+
+    media: str
+    region: Region
+    known: Region
+    inliers: int
+    share: float
+
+
 class Whole(msgspec.Struct, frozen=True, tag="whole", tag_field="in"):
     """A whole field (`post.links`, `account.avatar`) or a whole media item (`media:ID`)."""
 
@@ -66,7 +93,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one detector saw in one place.
 
-    `kind` is the kind of thing compared: pdq, video, md5, sha1, sha256, sha512, url, domain,
+    `kind` is the kind of thing compared: pdq, part (of a picture), video, md5, sha1, sha256, sha512, url, domain,
     term, name, campaign. `score` runs from 0 to 1, the
     detector's own measure of strength (1 for an exact match). `seen` is what was found there: the hash, the link, the
     words.
@@ -75,6 +102,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detector: str
     kind: str
     score: float
-    where: Span | Frames | Whole
+    where: Span | Frames | Part | Whole
     seen: str = ""
     match: Match | None = None

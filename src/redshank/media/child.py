@@ -26,12 +26,15 @@ from redshank.media.hashes import ImageHashes, MediaError, MediaHashes, VideoHas
 from redshank.media.sniff import HEAD, sniff
 
 CHUNK = 1024 * 1024
+LATER = 400 * 1024 * 1024
+"""Addresses that OpenCV takes when it is loaded, which is not before somebody asks for points."""
 
 
 class HashJob(msgspec.Struct, frozen=True, tag="hash"):
-    """Hash the file; of a video every second, or only its key frames."""
+    """Hash the file; of a video every second, or only its key frames; of a picture with its `points`, or without."""
 
     key_frames: bool = False
+    points: bool = False
 
 
 class PreviewJob(msgspec.Struct, frozen=True, tag="preview"):
@@ -85,7 +88,7 @@ def main() -> None:
 def _do(job: Job, file: BinaryIO, limits: MediaSettings) -> Answer:
     try:
         if isinstance(job, HashJob):
-            return hash_file(file, limits, key_frames=job.key_frames)
+            return hash_file(file, limits, key_frames=job.key_frames, points=job.points)
         return Preview(preview_of(file, limits, second=job.second, width=job.width))
     except MediaError as error:
         return Failed(error.what, error.hint)
@@ -99,8 +102,8 @@ def _do(job: Job, file: BinaryIO, limits: MediaSettings) -> Answer:
         return Failed(f"it cannot be decoded ({type(error).__name__})", ends=True)
 
 
-def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False) -> MediaHashes:
-    """The hashes of an open file. Raises MediaError; decodes in this process."""
+def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False, points: bool = False) -> MediaHashes:
+    """The hashes of an open file, and with `points` a picture's as well. Raises MediaError; decodes in this process."""
     digests = _digests(file)
     file.seek(0)
     kind, reader = sniff(file.read(HEAD))
@@ -108,11 +111,13 @@ def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False
     if kind == "image":
         from redshank.media.pictures import hash_picture, read_gray
 
-        picture = read_gray(file, reader, limits)
+        picture = read_gray(file, reader, limits, longest=_points().LONGEST if points else 0)
         hash_, quality, variants = hash_picture(picture)
+        plain, mirrored = _points().points_of(picture.gray) if points else (b"", b"")
         return ImageHashes(
-            **digests, pdq=hash_, quality=quality, width=picture.width, height=picture.height, variants=variants
-        )
+            **digests, pdq=hash_, quality=quality, width=picture.width, height=picture.height, variants=variants,
+            points=plain, mirrored_points=mirrored,
+        )  # fmt: skip
     from redshank.media.video import Video
 
     with contextlib.closing(Video(file, reader, limits)) as video:
@@ -137,6 +142,13 @@ def preview_of(file: BinaryIO, limits: MediaSettings, *, second: float | None, w
         frame = video.frame_at(second or 0.0)
         image = frame.to_image()
         return pictures.to_jpeg(image.rotate(frame.rotation, expand=True) if frame.rotation else image, width)
+
+
+def _points() -> Any:
+    """OpenCV takes 0.2 s and 60 MB, for who asks for points alone."""
+    from redshank.media import features
+
+    return features
 
 
 def _digests(file: BinaryIO) -> dict[str, str]:
@@ -168,7 +180,7 @@ def _confine(limits: MediaSettings) -> None:
     if status.exists():
         mapped = int(status.read_text().split()[0]) * resource.getpagesize()
     for what, bound in (
-        (resource.RLIMIT_AS, mapped + limits.decode_memory),
+        (resource.RLIMIT_AS, mapped + LATER + limits.decode_memory),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
     ):

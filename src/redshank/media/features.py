@@ -10,10 +10,10 @@ it. Runs in the child process of `hasher.py`; only tests and benches call it els
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from redshank.media.parts import Points, pack_points
 from redshank.media.pdq import Gray
@@ -56,7 +56,13 @@ def points_of(gray: Gray) -> tuple[bytes, bytes]:
     # A corner of the mirror image is the same corner; what turns with it are its angle and its bits.
     turned = [
         cv2.KeyPoint(
-            small.shape[1] - 1 - one.pt[0], one.pt[1], one.size, (180 - one.angle) % 360, one.response, one.octave, place
+            small.shape[1] - 1 - one.pt[0],
+            one.pt[1],
+            one.size,
+            (180 - one.angle) % 360,
+            one.response,
+            one.octave,
+            place,
         )
         for place, one in enumerate(found)
     ]
@@ -71,13 +77,15 @@ def _finder() -> cv2.ORB:
     )
 
 
-def _spread(found: list[cv2.KeyPoint] | tuple[cv2.KeyPoint, ...], shape: tuple[int, ...]) -> list[cv2.KeyPoint]:
+def _spread(found: Sequence[cv2.KeyPoint], shape: tuple[int, ...]) -> list[cv2.KeyPoint]:
     """The sharpest of each cell, then the second of each, and so on; `MOST` at most."""
     if not found:
         return []
     places = np.asarray(cv2.KeyPoint.convert(found), np.float32)
     sharp = np.array([one.response for one in found], np.float32)
-    cells = (places[:, 1] * CELLS / shape[0]).astype(np.int64) * CELLS + (places[:, 0] * CELLS / shape[1]).astype(np.int64)
+    cells = (places[:, 1] * CELLS / shape[0]).astype(np.int64) * CELLS + (places[:, 0] * CELLS / shape[1]).astype(
+        np.int64
+    )
     cells = cells * SIZES + np.array([one.octave for one in found])
     order = np.lexsort((-sharp, cells))
     grouped = cells[order]

@@ -63,13 +63,14 @@ class Hasher:
         with self._lock:
             self._end()
 
-    def hash(self, path: Path, *, key_frames: bool = False) -> MediaHashes:
+    def hash(self, path: Path, *, key_frames: bool = False, points: bool = False) -> MediaHashes:
         """The hashes of the picture or video at `path`; what it is, its bytes say and not its name.
 
-        With `key_frames` only those of a video are decoded, and each second has the nearest one (see `Frame.off`).
+        With `key_frames` only those of a video are decoded, and each second has the nearest one (see `Frame.off`). With
+        `points` a picture has those by which a part of it is known again.
         Raises MediaError, naming the file and what is wrong with it.
         """
-        answer = self._ask(path, HashJob(key_frames))
+        answer = self._ask(path, HashJob(key_frames, points))
         assert isinstance(answer, ImageHashes | VideoHashes)
         return answer
 

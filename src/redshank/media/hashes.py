@@ -20,7 +20,7 @@ class ImageHashes(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
     `width` and `height` as it is shown, in pixels.
 
     `pdq` is 64 hex digits; `quality` runs from 0 (nothing to tell it by, as a plain color) to 100. `variants` are the
-    hashes it would have had before it was mirrored, turned, framed or cropped, as far as that can be undone.
+    hashes it would have had before it was mirrored, turned, framed or cropped, as far as that can be undone. `points` and `mirrored_points` are there where they were asked for (see `parts.Points`).
     """
 
     sha256: str
@@ -32,6 +32,8 @@ class ImageHashes(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
     sha1: str = ""
     sha512: str = ""
     variants: tuple[Variant, ...] = ()
+    points: bytes = b""
+    mirrored_points: bytes = b""
 
 
 class Frame(msgspec.Struct, frozen=True):

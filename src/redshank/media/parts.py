@@ -17,6 +17,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from redshank.core import Region
+
 Floats = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.uint8]
 
@@ -56,15 +58,15 @@ def pack_points(points: Points) -> bytes:
     return _HEAD.pack(points.height, points.width) + out.tobytes()
 
 
-def unpack_points(packed: bytes, most: int | None = None) -> Points:
-    """What `pack_points` packed, or the first `most` of it; of no bytes, no points. Raises ValueError for other bytes."""
+def unpack_points(packed: bytes) -> Points:
+    """What `pack_points` packed; of no bytes, no points. Raises ValueError for other bytes."""
     if not packed:
         packed = _HEAD.pack(1, 1)
     height, width = _HEAD.unpack_from(packed)
-    raw = np.frombuffer(packed, _POINT, offset=_HEAD.size)[:most]
-    places = np.stack([raw["x"], raw["y"]], axis=1).astype(np.float32) / 16
+    raw = np.frombuffer(packed, _POINT, offset=_HEAD.size)
+    places = np.stack([raw["x"], raw["y"]], axis=1).astype(np.float32) / np.float32(16)
     return Points(
-        height, width, places, raw["size"].astype(np.float32) / 16,
+        height, width, places, raw["size"].astype(np.float32) / np.float32(16),
         raw["angle"].astype(np.float32) * np.float32(np.pi / 128), np.ascontiguousarray(raw["bits"]),
     )  # fmt: skip
 
@@ -93,23 +95,22 @@ def poverty(packed: bytes) -> str:
     return "" if cells >= ENOUGH_CELLS else "all its points lie close together"
 
 
-class Region(msgspec.Struct, frozen=True):
-    """A rectangle of a picture, as shares of its width and height, 0 to 1."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-
 class PartMatch(msgspec.Struct, frozen=True):
-    """A part of a known picture in a seen one: `inliers` distinct points agree, which is `share` (0 to 1) of those that
-    should; `seen` and `known` are where they lie in either."""
+    """A part of a known picture in a seen one: `inliers` distinct points agree. They lie in `cells` of the 64 that the
+    known picture is cut into, which is `share` (0 to 1) of those that should show. The region `seen` of the one is the region
+    `known` of the other, as they are laid on each other, the known one enlarged by `scale`."""
 
     inliers: int
     share: float
+    cells: int
+    scale: float
     seen: Region
     known: Region
+
+    def mirrored(self) -> PartMatch:
+        """The same, `seen` being what its mirror image shows."""
+        left, right = round(1 - self.seen.right, 4), round(1 - self.seen.left, 4)
+        return msgspec.structs.replace(self, seen=Region(left, self.seen.top, right, self.seen.bottom))
 
 
 ALIKE = 64
@@ -130,27 +131,30 @@ ENOUGH, ENOUGH_CELLS = 60, 10
 """Points of a known picture, and cells that they lie in, below which it is not sought in part."""
 LEAST = 12
 """Points that must agree. Measured by `bench.copies` among pictures that have nothing in common."""
-LEAST_SHARE = 0.15
+LEAST_SHARE, LEAST_SHARE_SAME = 0.2, 0.5
+"""Of the cells that should show, and that where both are at one size: then more is found again of a true copy, and two
+screenshots share a page's buttons and titles, 0.22 to 0.44 of it, with different pictures between."""
+SAME = 1.25
 LEAST_CELLS = 6
 
 
 def match_points(seen: Points, known: Points) -> PartMatch | None:
     """Where `seen` shows a part of `known`; None where it does not. Mirrored copies need the mirrored points of `seen`."""
-    agree = agreement(seen, known)
-    if agree is None:
+    match = agreement(seen, known)
+    if match is None or match.inliers < LEAST or match.cells < LEAST_CELLS:
         return None
-    inliers, share, cells, match = agree
-    return match if inliers >= LEAST and share >= LEAST_SHARE and cells >= LEAST_CELLS else None
+    least = LEAST_SHARE_SAME if 1 / SAME <= match.scale <= SAME else LEAST_SHARE
+    return match if match.share >= least else None
 
 
-def agreement(seen: Points, known: Points) -> tuple[int, float, int, PartMatch] | None:
-    """What `match_points` decides by: distinct points that agree, their share, the cells of `known` they are in."""
+def agreement(seen: Points, known: Points) -> PartMatch | None:
+    """The best that there is, however little agrees; None where not even six points do."""
     mine, theirs, alike = _pairs(seen, known)
     if len(mine) < 6:
         return None
     here, there = seen.places[mine], known.places[theirs]
     turn = seen.angles[mine] - known.angles[theirs]
-    size = np.log(seen.sizes[mine] / known.sizes[theirs])
+    size = np.log(seen.sizes[mine] / known.sizes[theirs]).astype(np.float32)
     rough = _laid(here, there, turn, size, alike)
     if rough is None:
         return None
@@ -164,14 +168,21 @@ def agreement(seen: Points, known: Points) -> tuple[int, float, int, PartMatch] 
             return None
         agreeing = fitting & (_off(laying, there, here) <= within)
     assert laying is not None
-    count = _distinct(here[agreeing], there[agreeing])
-    cells = np.unique(_cells(there[agreeing], known))
-    wanted = _wanted(laying, seen, known)
-    expected = np.unique(_cells(known.places[wanted], known))
-    found = int(np.isin(cells, expected).sum())
-    share = count / max(1, _distinct(known.places[wanted], known.places[wanted]))
-    match = PartMatch(count, min(1.0, share), _region(here[agreeing], seen), _region(there[agreeing], known))
-    return count, found / max(1, len(expected)), len(cells), match
+    if not agreeing.any():
+        return None
+    here, there = here[agreeing], there[agreeing]
+    cells = np.unique(_cells(there, known))
+    expected = np.unique(_cells(known.places[_wanted(laying, seen, known)], known))
+    share = float(np.isin(expected, cells).mean()) if len(expected) else 0.0
+    back = _inverse(laying)
+    return PartMatch(
+        _distinct(here, there),
+        share,
+        len(cells),
+        _scale(laying),
+        _region(_frame(known, laying), seen),
+        _region(_frame(seen, back), known),
+    )
 
 
 def distances(seen: Bits, known: Bits) -> npt.NDArray[np.uint16]:
@@ -205,7 +216,11 @@ def _laid(
     one, other = np.triu_indices(few, 1)
     flat, known = _complex(here), _complex(there)
     step, known_step = flat[other] - flat[one], known[other] - known[one]
-    far = (np.abs(step) >= APART / 2) & (np.abs(known_step) >= APART / 2) & (np.abs(step) + np.abs(known_step) >= 2 * APART)
+    far = (
+        (np.abs(step) >= APART / 2)
+        & (np.abs(known_step) >= APART / 2)
+        & (np.abs(step) + np.abs(known_step) >= 2 * APART)
+    )
     one, step, known_step = one[far], step[far], known_step[far]
     other = other[far]
     by = step / known_step  # Its absolute value scales, its angle turns.
@@ -259,16 +274,33 @@ def _distinct(here: Floats, there: Floats) -> int:
 
 def _cells(places: Floats, of: Points) -> npt.NDArray[np.int64]:
     cells = np.minimum((places * np.array([GRID / of.width, GRID / of.height])).astype(np.int64), GRID - 1)
-    return cells[:, 1] * GRID + cells[:, 0]
+    out: npt.NDArray[np.int64] = cells[:, 1] * GRID + cells[:, 0]
+    return out
 
 
 def _wanted(laying: Floats, seen: Points, known: Points) -> npt.NDArray[np.bool_]:
     """Which points of `known` should be seen: they lie within the seen picture, at a size that is looked for."""
     laid = known.places @ laying[:, :2].T + laying[:, 2]
-    sizes = known.sizes * np.sqrt(abs(np.linalg.det(laying[:, :2])))
+    sizes = known.sizes * np.float32(_scale(laying))
     inside = (laid >= 16).all(axis=1) & (laid[:, 0] < seen.width - 16) & (laid[:, 1] < seen.height - 16)
     out: npt.NDArray[np.bool_] = inside & (sizes >= 0.9) & (sizes <= 4)
     return out
+
+
+def _frame(of: Points, laying: Floats) -> Floats:
+    """The corners of a picture, where they are laid."""
+    corners = np.array([[0, 0], [of.width, 0], [0, of.height], [of.width, of.height]], np.float32)
+    out: Floats = corners @ laying[:, :2].T + laying[:, 2]
+    return out
+
+
+def _scale(laying: Floats) -> float:
+    return float(np.sqrt(abs(np.linalg.det(laying[:, :2]))))
+
+
+def _inverse(laying: Floats) -> Floats:
+    square = np.linalg.inv(laying[:, :2])
+    return np.column_stack([square, -square @ laying[:, 2]]).astype(np.float32)
 
 
 def _region(places: Floats, of: Points) -> Region:

@@ -39,8 +39,10 @@ class Picture(NamedTuple):
     scaled: Scaled | None = None
 
 
-def read_gray(file: BinaryIO, format_: str, limits: MediaSettings) -> Picture:
+def read_gray(file: BinaryIO, format_: str, limits: MediaSettings, *, longest: int = 0) -> Picture:
     """The luminance of a picture as it is shown. `format_` is the one reader of Pillow's that is tried.
+
+    A large JPEG may be given scaled down, but its longer side not below `longest` pixels.
 
     Raises MediaError where the picture is damaged, cut short, or larger than the limits.
     """
@@ -48,7 +50,8 @@ def read_gray(file: BinaryIO, format_: str, limits: MediaSettings) -> Picture:
     width, height = image.size
     try:
         if format_ == "JPEG":
-            image.draft("L", (SCALE_TO, SCALE_TO))
+            least = max(SCALE_TO, -(-longest * min(width, height) // max(width, height)))
+            image.draft("L", (least, least))
         image.load()
         gray = _gray(image)
     except MemoryError:

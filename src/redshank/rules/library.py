@@ -14,7 +14,7 @@ from typing import Any
 
 import re2
 
-from redshank.core import Account, Event, Finding, Frames, Media, MediaUploaded, Span, Tie
+from redshank.core import Account, Event, Finding, Frames, Media, MediaUploaded, Part, Span, Tie
 from redshank.rules.counting import MOST, WINDOWS
 from redshank.rules.schema import (
     DURATION,
@@ -267,9 +267,9 @@ def _domains(constants: dict[str, Any]) -> Callable[[Iterable[str]], tuple[str, 
 
 
 def field_of(finding: Finding) -> str:
-    """The field a finding was seen in; `media:ID` for parts of a video."""
+    """The field a finding was seen in; `media:ID` for parts of a video or picture."""
     where = finding.where
-    if isinstance(where, Frames):
+    if isinstance(where, Frames | Part):
         return f"media:{where.media}"
     return where.field
 

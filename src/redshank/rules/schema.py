@@ -80,7 +80,7 @@ class EventType(msgspec.Struct, frozen=True):
 MAX_SKEW_HOURS = 24
 """An account that is younger than its event by more than this has an unknown age; by less, its age is 0."""
 
-FINDING_KINDS = ("pdq", "video", "md5", "sha1", "sha256", "sha512", "url", "domain", "term", "name")
+FINDING_KINDS = ("pdq", "part", "video", "md5", "sha1", "sha256", "sha512", "url", "domain", "term", "name")
 """As `core.findings` names what is compared. A rule that asks for another kind is warned."""
 
 PASSING = frozenset(

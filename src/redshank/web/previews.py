@@ -62,7 +62,7 @@ def preview(sha256: str, second: float | None, *, veiled: bool) -> bytes:
 
 def hashes(path: Path) -> MediaHashes:
     """The hashes of a file on this machine, made in the bounded child. Raises MediaError, naming what is wrong with it."""
-    return _with_hasher().hash(path)
+    return _with_hasher().hash(path, points=True)
 
 
 def moments(seconds: float, ranges: list[tuple[float, float]]) -> list[tuple[float, bool]]:

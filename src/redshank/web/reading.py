@@ -27,6 +27,7 @@ from redshank.core import (
     Fired,
     Frames,
     Media,
+    Part,
     Post,
     Report,
     Span,
@@ -175,6 +176,15 @@ def _why_found(one: Seen, at: datetime) -> Why:
         detail = _("%(share)d %% of its seconds match; %(known)d %% of the known video") % {
             "share": round(100 * finding.where.share),
             "known": round(100 * finding.where.known_share),
+        }
+    elif isinstance(finding.where, Part):
+        share = finding.where.share
+        detail = _(
+            "%(n)d points agree, in %(share)d %% of the places that should; the marked region shows %(known)d %% of the known picture"
+        ) % {
+            "n": finding.where.inliers,
+            "share": round(100 * finding.where.share),
+            "known": round(100 * finding.where.known.area),
         }
     else:
         detail = ""
@@ -349,7 +359,7 @@ def _medium(
 def media_of(finding: Finding) -> str:
     """The id of the media item in which something was found; empty where it was found elsewhere."""
     where = finding.where
-    if isinstance(where, Frames):
+    if isinstance(where, Frames | Part):
         return where.media
     return where.field.removeprefix("media:") if isinstance(where, Whole) and where.field.startswith("media:") else ""
 

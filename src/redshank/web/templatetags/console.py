@@ -15,7 +15,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from redshank.core import short_id
+from redshank.core import Region, short_id
 from redshank.web import charts, showing
 from redshank.web.icons import ICONS, LOGO
 from redshank.web.reading import actor_words
@@ -140,6 +140,27 @@ def exactly(at: datetime) -> str:
 def source(name: str) -> SafeString:
     """Who asked first, as a badge of sign and word."""
     return format_html('<span class="badge src-{}">{}{}</span>', name, icon(name), word(SOURCES, name))
+
+
+@register.simple_tag
+def regions(width: int, height: int, marks: Sequence[tuple[int, Region]]) -> SafeString:
+    """Rectangles with their findings' numbers over a picture of that many pixels, which lies whole in the same box."""
+    unit = max(width, height) / 100
+    drawn = format_html_join(
+        "",
+        '<rect x="{}" y="{}" width="{}" height="{}"/><text x="{}" y="{}" font-size="{}">{}</text>',
+        (
+            (
+                round(region.left * width), round(region.top * height), round((region.right - region.left) * width),
+                round((region.bottom - region.top) * height), round(region.left * width + unit),
+                round(region.top * height + 5.5 * unit), round(5 * unit), number,
+            )
+            for number, region in marks
+        ),
+    )  # fmt: skip
+    return format_html(
+        '<svg class="regions" viewBox="0 0 {} {}" aria-hidden="true" focusable="false">{}</svg>', width, height, drawn
+    )
 
 
 @register.simple_tag

@@ -25,11 +25,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from redshank.archive import services as archive
 from redshank.banks import quarantine, services
-from redshank.banks.models import Bank, Entry, MatchCount, Opinion
+from redshank.banks.models import Bank, Entry, EntryPoints, MatchCount, Opinion
+from redshank.banks.parted import count_points
 from redshank.banks.services import NewEntry
 from redshank.banks.values import FILES
 from redshank.cases.models import Case, Item
-from redshank.core import Account, BadInput, Finding, Frames, Media, Post, PostCreated, Problem
+from redshank.core import Account, BadInput, Finding, Frames, Media, Part, Post, PostCreated, Problem
 from redshank.media import MediaError, MediaHashes, VideoHashes
 from redshank.policies import services as policies
 from redshank.web import previews, reading
@@ -119,7 +120,7 @@ _TEXTS = ("description", "policy", "source", "languages", "license")
 def _said(data: Mapping[str, str]) -> dict[str, Any]:
     """What the form says. Raises `BadInput` for what is no number."""
     out: dict[str, Any] = {name: data.get(name, "").strip() for name in _TEXTS}
-    out |= {name: data.get(name) == "on" for name in ("active", "negative")}
+    out |= {name: data.get(name) == "on" for name in ("active", "negative", "partial")}
     for name, may_be_empty in _NUMBERS.items():
         text = data.get(name, "").strip()
         if not text and may_be_empty:
@@ -372,6 +373,8 @@ def _hits(found: Iterable[Finding], values: Sequence[str]) -> list[Hit]:
             near = _("exactly")
             if match.distance is not None:
                 near = _("distance %(d)d of 256") % {"d": match.distance}
+            elif isinstance(finding.where, Part):
+                near = _("a part of it, %(n)d points") % {"n": finding.where.inliers}
             elif isinstance(finding.where, Frames):
                 near = _("%(share)d %% of its seconds") % {"share": round(100 * finding.where.share)}
             hits[match.entry] = Hit(
@@ -400,6 +403,17 @@ def _hits(found: Iterable[Finding], values: Sequence[str]) -> list[Hit]:
 # Entries
 
 
+def _parts_of(found: Entry) -> str:
+    """Whether the entry's picture is found by a part of it, in words; empty where its bank does not ask for it."""
+    if not found.bank.partial:
+        return ""
+    points = EntryPoints.objects.filter(entry=found.pk).values_list("packed", "poor").first()
+    if points is None:
+        return _("no: a hash alone has no points; add the picture itself")
+    packed, poor = points
+    return _("no: %(why)s") % {"why": poor} if poor else _("yes, by %(n)d points") % {"n": count_points(bytes(packed))}
+
+
 @require_GET
 @needs("banks.view")
 def entry(request: Asked, name: str, entry_id: int) -> HttpResponseBase:
@@ -421,6 +435,7 @@ def entry(request: Asked, name: str, entry_id: int) -> HttpResponseBase:
         "bank": found.bank,
         "entry": found,
         "states": states,
+        "parts": _parts_of(found),
         "unconfirmed": "unconfirmed" in states,
         "days": days,
         "total": sum(count for _day, count in days),

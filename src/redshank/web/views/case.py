@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from redshank.cases import services as cases
 from redshank.cases.models import Case, Comment, Decision
-from redshank.core import BadInput, Frames, Problem, Subject, Verb
+from redshank.core import BadInput, Frames, Part, Problem, Subject, Verb
 from redshank.enforcement import services as enforcement
 from redshank.enforcement.models import Action
 from redshank.enforcement.services import Ask
@@ -341,7 +341,8 @@ def media(request: Asked, case_id: int, sha256: str) -> HttpResponseBase:
         if isinstance(one.finding.where, Frames)
         for part in one.finding.where.ranges
     ]
-    context: dict[str, Any] = {"case": found, "sha256": sha256, "seen": seen, "ranges": ranges}
+    marks = [(one.number, one.finding.where.region) for one in seen if isinstance(one.finding.where, Part)]
+    context: dict[str, Any] = {"case": found, "sha256": sha256, "seen": seen, "ranges": ranges, "marks": marks}
     try:
         context["facts"] = what = previews.facts(sha256)
         context["frames"] = previews.moments(what.seconds, ranges) if what.seconds else []
