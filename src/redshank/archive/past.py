@@ -11,11 +11,12 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -24,9 +25,7 @@ import pyarrow.parquet as pq
 
 from redshank.core import Problem, Verdict
 from redshank.core.events import FUTURE_TOLERANCE
-
-if TYPE_CHECKING:
-    import duckdb
+from redshank.text import fold, normalize_link
 
 SCHEMA = pa.schema(
     [
@@ -42,28 +41,35 @@ SCHEMA = pa.schema(
         ("rules", pa.list_(pa.string())),
         ("shadow", pa.list_(pa.string())),
         ("banks", pa.list_(pa.string())),
+        ("created_at", pa.timestamp("us")),
+        ("followers", pa.int64()),
+        ("language", pa.string()),
+        ("links", pa.list_(pa.string())),
+        ("domains", pa.list_(pa.string())),
+        ("text", pa.string()),
+        ("handle", pa.string()),
+        ("name", pa.string()),
+        ("bio", pa.string()),
         ("body", pa.string()),
         ("verdict", pa.string()),
     ]
 )
 """Columns of every file. Times are UTC without a zone; `rules` fired live, `shadow` fired in the shadow; `body` and
-`verdict` are the event and the verdict as JSON, `verdict` empty where nothing was seen."""
+`verdict` are the event and the verdict as JSON, `verdict` empty where nothing was seen.
+
+What a search asks for most stands beside the body, so that it need not be read: of the account when it came into being
+and its `followers`; of the post its `language`, its `links` and, for each of them, its domain (null where it is no link);
+and, folded, the post's `text` and the account's `handle`, `name` and `bio`. Null is what the event does not have."""
+LAYOUT = 2
+"""The layout that is written. Layout 1 had no columns between `banks` and `body`; its files are read all their time."""
+OLD_SCHEMA = pa.schema([SCHEMA.field(at) for at in (*range(12), *range(len(SCHEMA) - 2, len(SCHEMA)))])
+"""The columns of layout 1."""
+MOST_FOLLOWERS = 2**63 - 1
 ROW_GROUP = 20_000
+_QUICK = ("text",)
+"""What searches read most is packed for speed, the rest for size."""
 KINDS = "kinds"
 """The key, in a file's metadata, of the kinds of event in it: the type up to its first dot."""
-By = Literal["hour", "day", "type", "network", "account", "rule", "shadow", "bank"]
-"""What a search can count by."""
-_BY: dict[str, str] = {
-    "hour": "date_trunc('hour', \"at\")",
-    "day": 'CAST("at" AS DATE)',
-    "type": "type",
-    "network": "network",
-    "account": "network || '/' || account",
-    "rule": "unnest(rules)",
-    "shadow": "unnest(shadow)",
-    "bank": "unnest(banks)",
-}
-assert set(_BY) == set(get_args(By))
 _verdict_decoder = msgspec.json.Decoder(Verdict)
 
 
@@ -83,15 +89,8 @@ class PastEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     verdict: str = ""
 
 
-class Count(msgspec.Struct, frozen=True):
-    """One line of a search: a value, and how many events have it."""
-
-    value: str
-    events: int
-
-
 class Past:
-    """The files below `root`: `network=NET/day=2026-07-01/000000000012.parquet`."""
+    """The files below `root`: `network=NET/day=2026-07-01/000000000012-2.parquet`, by batch and layout."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -111,7 +110,10 @@ class Past:
             parts.setdefault((event.network, event.received_at.astimezone(UTC).date()), []).append(event)
         written = []
         for (network, day), part in sorted(parts.items()):
-            path = self.root / f"network={network}" / f"day={day.isoformat()}" / f"{batch:012d}.parquet"
+            path = self.root / f"network={network}" / f"day={day.isoformat()}" / f"{batch:012d}-{LAYOUT}.parquet"
+            for other in path.parent.glob(f"{batch:012d}*.parquet"):
+                if other != path:  # The same batch, half written before an update.
+                    other.unlink()
             _put(path, table_of(part))
             written.append(path)
         return written
@@ -161,67 +163,6 @@ class Past:
                 gone += _remove(path, ["type"], is_old)
         return gone
 
-    def open(self, files: Collection[Path]) -> duckdb.DuckDBPyConnection:
-        """A DuckDB with the events of `files` as the view `events`, its columns those of `SCHEMA`."""
-        import duckdb
-
-        database = duckdb.connect(":memory:")
-        if not files:
-            database.register("events", SCHEMA.empty_table())
-            return database
-        names = ", ".join("'" + str(path).replace("'", "''") + "'" for path in files)
-        database.execute(f"CREATE VIEW events AS SELECT * FROM read_parquet([{names}], hive_partitioning=false)")  # noqa: S608
-        return database
-
-    def count(
-        self,
-        by: By,
-        *,
-        network: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        type_: str | None = None,
-        account: str | None = None,
-        rule: str | None = None,
-        bank: str | None = None,
-        limit: int = 50,
-    ) -> list[Count]:
-        """How many events of the past meet all of what is given, by hour and day in time's order, else the most first.
-
-        `since` and `until` bound the event's own time, `until` excluded. `rule` fired, live or in the shadow.
-        """
-        import duckdb
-
-        wheres, values = ["true"], list[Any]()
-        for condition, value in (
-            ("network = ?", network),
-            ('"at" >= ?', since and _naive(since)),
-            ('"at" < ?', until and _naive(until)),
-            ("type = ?", type_),
-            ("account = ?", account),
-            ("list_contains(banks, ?)", bank),
-        ):
-            if value is not None:
-                wheres.append(condition)
-                values.append(value)
-        if rule is not None:
-            wheres.append("(list_contains(rules, ?) OR list_contains(shadow, ?))")
-            values += [rule, rule]
-        order = "1" if by in ("hour", "day") else "2 DESC, 1"
-        query = (
-            f"SELECT value, count(*) AS events FROM (SELECT {_BY[by]} AS value FROM events WHERE {' AND '.join(wheres)}) "  # noqa: S608
-            f"GROUP BY 1 ORDER BY {order} LIMIT {int(limit)}"
-        )
-        for tries in range(3):
-            try:
-                with self.open(self.files(network=network, since=since)) as database:
-                    rows = database.execute(query, values).fetchall()
-                return [Count(str(value), events) for value, events in rows]
-            except duckdb.IOException:  # A file went between listing and reading: retention, or an erasure.
-                if tries == 2:
-                    raise
-        raise AssertionError
-
 
 def table_of(events: Collection[PastEvent]) -> pa.Table:
     """The events as a table of `SCHEMA`, by their time."""
@@ -236,6 +177,7 @@ def table_of(events: Collection[PastEvent]) -> pa.Table:
             sorted({finding.match.bank for finding in verdict.findings if finding.match}) if verdict else []
             for verdict in verdicts
         ],
+        **_columns_of([_look(event.body) for event in ordered]),
     }
     columns = [
         pa.array(derived.get(field.name) or [getattr(event, field.name) for event in ordered], field.type)
@@ -248,6 +190,71 @@ def _rules(verdict: Verdict | None, *, live: bool) -> list[str]:
     return [fired.rule for fired in verdict.fired if fired.live is live] if verdict else []
 
 
+class _LookAccount(msgspec.Struct, frozen=True, gc=False):
+    handle: str | None = None
+    display_name: str | None = None
+    bio: str | None = None
+    created_at: datetime | None = None
+    followers: int | None = None
+
+
+class _LookPost(msgspec.Struct, frozen=True, gc=False):
+    text: str = ""
+    language: str | None = None
+    links: tuple[str, ...] = ()
+
+
+class _Look(msgspec.Struct, frozen=True, gc=False):
+    """What of an event stands in columns of its own."""
+
+    account: _LookAccount | None = None
+    post: _LookPost | None = None
+
+
+_look = msgspec.json.Decoder(_Look).decode
+_NOBODY, _NOTHING = _LookAccount(), _LookPost()
+
+
+def _columns_of(looks: Sequence[_Look]) -> dict[str, list[Any]]:
+    accounts = [look.account or _NOBODY for look in looks]
+    return {
+        "created_at": [_created(account.created_at) for account in accounts],
+        "followers": [None if one.followers is None else min(one.followers, MOST_FOLLOWERS) for one in accounts],
+        "handle": [_folded(account.handle) for account in accounts],
+        "name": [_folded(account.display_name) for account in accounts],
+        "bio": [_folded(account.bio) for account in accounts],
+        "text": [None if look.post is None else fold(look.post.text).text for look in looks],
+        "language": [(look.post or _NOTHING).language for look in looks],
+        "links": [None if look.post is None else look.post.links for look in looks],
+        "domains": [None if look.post is None else [domain_of(link) for link in look.post.links] for look in looks],
+    }
+
+
+def _created(at: datetime | None) -> datetime | None:
+    return _naive(at) if at and at.tzinfo else None  # Nobody knows when a time without a zone is.
+
+
+def _folded(text: str | None) -> str | None:
+    return None if text is None else fold(text).text
+
+
+@lru_cache(100_000)
+def domain_of(link: str) -> str | None:
+    """The host of a link, in lower case and without `www.`; None where it is no link."""
+    found = normalize_link(link)
+    return found.host.removeprefix("www.") if found else None
+
+
+def layout_of(path: Path) -> int:
+    """The layout of a file of the past, as its name says."""
+    return int(path.stem.partition("-")[2] or 1)
+
+
+def batch_of(path: Path) -> int:
+    """The batch that a file of the past is part of."""
+    return int(path.stem.partition("-")[0])
+
+
 def _naive(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(tzinfo=None)
 
@@ -255,12 +262,15 @@ def _naive(time: datetime) -> datetime:
 def _put(path: Path, table: pa.Table) -> None:
     """Write a file of the past, with the kinds of its events in its metadata. The lock is held."""
     kinds = sorted(set(_kinds_of(table["type"]).unique().to_pylist()))
-    put_table(path, table.cast(table.schema.with_metadata({KINDS: json.dumps(kinds)})), row_group=ROW_GROUP)
+    put_table(
+        path, table.cast(table.schema.with_metadata({KINDS: json.dumps(kinds)})), row_group=ROW_GROUP, quick=_QUICK
+    )
 
 
-def put_table(path: Path, table: pa.Table, *, row_group: int) -> None:
+def put_table(path: Path, table: pa.Table, *, row_group: int, quick: Collection[str] = ()) -> None:
     """Write a Parquet file so that it is there whole or not at all. The caller alone writes in its folder.
 
+    The columns `quick` are packed less and read sooner than the others.
     Raises `Problem` where the disk takes no more.
     """
     if not path.parent.exists():
@@ -272,7 +282,10 @@ def put_table(path: Path, table: pa.Table, *, row_group: int) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     try:
         with os.fdopen(handle, "wb") as file:
-            pq.write_table(table, file, compression="zstd", row_group_size=row_group, write_page_index=True)
+            packed: Any = "zstd"
+            if quick:
+                packed = {_leaf(field): "lz4" if field.name in quick else "zstd" for field in table.schema}
+            pq.write_table(table, file, compression=packed, row_group_size=row_group, write_page_index=True)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)
@@ -283,6 +296,10 @@ def put_table(path: Path, table: pa.Table, *, row_group: int) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _leaf(field: pa.Field) -> str:
+    return f"{field.name}.list.element" if pa.types.is_list(field.type) else str(field.name)
 
 
 def _remove(path: Path, columns: list[str], is_bad: Callable[[pa.Table], pa.ChunkedArray]) -> int:

@@ -118,7 +118,10 @@ class Report(Protocol):
 
 
 class Scope:
-    """What an expression can use beside the schema: named expressions, lists, declared fields."""
+    """What an expression can use beside the schema: named expressions, lists, declared fields.
+
+    `refuse` gives, for a node that cannot be answered where the expression is asked, what is wrong with it and a hint.
+    """
 
     def __init__(
         self,
@@ -126,11 +129,13 @@ class Scope:
         known_names: Mapping[str, Any],
         lists: Mapping[str, frozenset[str]],
         fields: Mapping[str, Type],
+        refuse: Callable[[Node], tuple[str, str] | None] | None = None,
     ) -> None:
         self.names = names
         self.known_names = known_names
         self.lists = lists
         self.fields = fields
+        self.refuse = refuse
 
 
 def check_expression(text: str, scope: Scope, error: Report, warn: Report, *, any_type: bool = False) -> Node | None:
@@ -285,6 +290,14 @@ class _Checker:
         raise self.bad(tree, f"expected yes or no, but this is {node.type.describe()}", hint)
 
     def expression(self, tree: ast.expr) -> Node:
+        node = self._expression(tree)
+        if self.scope.refuse is not None:
+            for found in walk(node):
+                if said := self.scope.refuse(found):
+                    raise self.bad(tree, *said)
+        return node
+
+    def _expression(self, tree: ast.expr) -> Node:
         match tree:
             case ast.BoolOp():
                 return self.logic(tree)

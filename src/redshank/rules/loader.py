@@ -181,6 +181,10 @@ class Folder:
         source = Source(CONSOLE, written.text, diagnostics)
         return self._loader.beside(source, diagnostics, written, frozenset(taken), now).load()
 
+    def scope(self, refuse: Callable[[Tree], tuple[str, str] | None]) -> Scope:
+        """What an expression that stands in no rule can use of the folder; see `Scope`."""
+        return self._loader.scope(refuse)
+
     def merged(self, others: Sequence[Loaded]) -> RuleSet:
         """The folder's rules and the others', of which those with errors are left out. Raises `RuleErrors` of the folder."""
         own = self.loaded.rules
@@ -383,6 +387,9 @@ class _Loader:
         tree = self._name(name)
         return tree.counter.id if isinstance(tree, Counting) else None
 
+    def scope(self, refuse: Callable[[Tree], tuple[str, str] | None] | None = None) -> Scope:
+        return Scope(self._name, self._names, self._lists, self._fields, refuse)
+
     def _expression(self, source: Source, node: Node, *, any_type: bool = False) -> Tree | None:
         if not isinstance(node, ScalarNode):
             source.error_at(node, "expected an expression")
@@ -397,8 +404,7 @@ class _Loader:
 
             return note
 
-        scope = Scope(self._name, self._names, self._lists, self._fields)
-        return check_expression(node.value, scope, at(source.error), at(source.warn), any_type=any_type)
+        return check_expression(node.value, self.scope(), at(source.error), at(source.warn), any_type=any_type)
 
     # --- rules -------------------------------------------------------------------------------------------------------
 

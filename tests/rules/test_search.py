@@ -1,0 +1,153 @@
+"""A search finds what one finds who looks at every event: in files old and new, in what is in no file yet, page by page."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from redshank.archive.past import OLD_SCHEMA, Past, batch_of
+from redshank.rules import search as searching
+from redshank.rules.checker import Scope, asks_for_passing
+from redshank.rules.explain import Explainer
+from redshank.rules.outcome import applies_to
+from redshank.rules.schema import BY_CLASS, PASSING
+from redshank.rules.search import Limits, Place, check, every_row, refuse, search
+from tests.rules.making import all_facts
+from tests.rules.test_pushdown import MANY, more, row, tree_of
+
+slow = settings(
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
+SCOPE = Scope(lambda _: None, {}, MANY, {}, refuse)
+START = datetime(2026, 7, 1, tzinfo=UTC)
+LIMITS = Limits(seconds=60, threads=1)
+Pasts = st.lists(st.tuples(all_facts, st.integers(0, 72), st.sampled_from((1, 2, 0))), min_size=1, max_size=14)
+
+
+def spread(given_past):
+    """Events of three days, each told apart by id, and where they lie: layout 1 or 2, or no file yet (0)."""
+    out = []
+    for number, (known, hours, layout) in enumerate(given_past):
+        at = START + timedelta(hours=hours)
+        event = msgspec.structs.replace(known.event, id=f"e{number}", at=at)
+        out.append((searching.Facts(event, known.findings, at + timedelta(minutes=1)), layout))
+    return out
+
+
+def kept(root, known):
+    past = Past(root)
+    for layout in (1, 2):
+        new = past.write(layout, [row(one) for one, lies in known if lies == layout])
+        for path in new if layout == 1 else ():
+            table = pq.read_table(path, partitioning=None).select(OLD_SCHEMA.names)
+            pq.write_table(table.replace_schema_metadata(None), path.with_name(f"{batch_of(path):012d}.parquet"))
+            path.unlink()
+    return past.files(), [row(one) for one, lies in known if not lies]
+
+
+@slow
+@given(more, Pasts, st.sampled_from(("account", "domain", "type", "bank", "language")), st.sampled_from((1, 1000)))
+def test_a_search_is_a_look_at_every_event(when, given_past, by, many):
+    checked = check(when, SCOPE)
+    if checked.question is None:
+        return
+    tree, known = tree_of(when), spread(given_past)
+    tags = applies_to(tree, all_types=asks_for_passing(tree), passing=PASSING)
+    until = START + timedelta(hours=60)
+    expected = [
+        one
+        for one, _ in known
+        if BY_CLASS[type(one.event)].tag in tags
+        and Explainer(tree).value(tree, one, {}) is True
+        and one.event.at < until
+    ]
+    ordered = sorted(expected, key=lambda one: (-one.event.at.timestamp(), one.event.network, one.event.id))
+    question = msgspec.structs.replace(checked.question, times=True, by=by, rows=3, until=until, top=100)
+    searching.MANY = many
+    with tempfile.TemporaryDirectory() as folder:
+        files, fresh = kept(Path(folder), known)
+        found = search(files, fresh, question, LIMITS)
+        assert (found.events, found.stopped) == (len(expected), "")
+        assert dict(found.times) == Counter(int(one.event.at.timestamp()) // 900 * 900 for one in expected)
+        if by == "account":
+            owners = [
+                (one.event.network, one.event.account.id) for one in expected if getattr(one.event, "account", None)
+            ]
+            assert dict(found.top) == Counter(map("/".join, owners))
+        if by == "type":
+            assert dict(found.top) == Counter(BY_CLASS[type(one.event)].tag for one in expected)
+        pages, page = [*found.rows], found
+        while page.more:
+            last = page.rows[-1]
+            after = Place(int(last.at.timestamp()) * 1_000_000, last.network, last.id)
+            page = search(files, fresh, msgspec.structs.replace(question, times=False, by="", after=after), LIMITS)
+            pages += page.rows
+        assert [one.id for one in pages] == [one.event.id for one in ordered]
+        assert {one.id for one in every_row(files, fresh, question, LIMITS)} == {one.event.id for one in expected}
+
+
+def test_a_search_that_takes_too_long_says_how_far_it_came(tmp_path, monkeypatch):
+    past = Past(tmp_path)
+    events = [row(searching.Facts(one, (), one.at)) for one in posts(40)]
+    for number, event in enumerate(events):
+        past.write(number, [event])
+    monkeypatch.setattr(searching, "MOST_FILES", 8)
+    question = check("account.posts * 2 > 5 or len(post.text) > 2", SCOPE).question
+    honest = searching._Look._judged
+    seen = []
+
+    def late(self, part):
+        seen.append(part)
+        if len(seen) == 3:
+            self._end()
+        return honest(self, part)
+
+    monkeypatch.setattr(searching._Look, "_judged", late)
+    found = search(
+        past.files(), (), msgspec.structs.replace(question, times=True, rows=5), Limits(seconds=600, threads=1)
+    )
+    assert found.stopped == "time"
+    assert found.events == 16
+    newest = sorted({event.received_at.date() for event in events}, reverse=True)
+    assert found.reached == newest[15]
+
+
+def posts(number):
+    from redshank.core import Account, Post, PostCreated
+
+    return [
+        PostCreated(
+            id=f"e{one}",
+            network="one",
+            at=START + timedelta(days=one),
+            account=Account(id="a", bio="x"),
+            post=Post(id="p", text="long"),
+        )
+        for one in range(number)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ('contains(post.text, "a") and "x" in account.labels', "our labels of then"),
+        ('any(tie.band == "strong" for tie in ties)', "ties to suspended accounts"),
+        ('count(per=account.id, over="day") > 3 or True', "a counter said then"),
+        ("account.agee < days(2)", "has no `agee`"),
+        ("account.age <", "expression"),
+    ],
+)
+def test_what_the_past_cannot_answer_is_said_with_its_place(when, said):
+    checked = check(when, SCOPE)
+    assert checked.question is None
+    (error,) = [found for found in checked.diagnostics if found.severity == "error"]
+    assert said in error.message
+    assert "^" in error.render()
