@@ -29,16 +29,11 @@ from redshank.cli import main
 from redshank.core import (
     Account,
     Event,
-    Finding,
-    Fired,
     FollowCreated,
-    Match,
     Post,
     PostCreated,
     Report,
     ReportReceived,
-    Verdict,
-    Whole,
     encode_event,
 )
 from redshank.core.events import Reporter
@@ -227,43 +222,6 @@ def test_each_kind_goes_after_its_time(past: Past, settings: Any) -> None:
     assert [row["id"] for row in rows(past)] == ["f"]
     assert past_writer.forget(now=NOW + timedelta(days=91)) == 1
     assert not past.files()
-
-
-def test_counts_by_what_was_seen_and_what_fired(tmp_path: Path) -> None:
-    def event(number: int, day: int, *rules: str, bank: str = "") -> PastEvent:
-        made = post(number, account=f"a{number % 2}")
-        match = Match(bank=bank, entry=1, value="x", policy="p", severity=3)
-        verdict = Verdict(
-            findings=(Finding(detector="d", kind="term", score=1.0, where=Whole("post.text"), match=match),)
-            if bank
-            else (),
-            fired=tuple(
-                Fired(rule=rule.strip("-"), version="1", policy="p", description="", live=not rule.startswith("-"))
-                for rule in rules
-            ),
-        )
-        return PastEvent(
-            network="marsh", id=made.id, type="post.created", at=NOW + timedelta(days=day), account=made.account.id,
-            received_at=NOW + timedelta(days=day), body=encode_event(made).decode(),
-            verdict=msgspec.json.encode(verdict).decode() if rules or bank else "",
-        )  # fmt: skip
-
-    past = Past(tmp_path / "it's")
-    assert past.count("day") == []
-    with past.lock():
-        past.write(1, [event(1, 0, "x"), event(2, 0, "x", "-y", bank="b"), event(3, 1, "-y"), event(4, 2)])
-
-    def counts(*args: Any, **kwargs: Any) -> dict[str, int]:
-        return {found.value: found.events for found in past.count(*args, **kwargs)}
-
-    assert counts("day") == {"2026-07-01": 2, "2026-07-02": 1, "2026-07-03": 1}
-    assert counts("day", since=NOW + timedelta(hours=1), until=NOW + timedelta(days=2)) == {"2026-07-02": 1}
-    assert counts("rule") == {"x": 2}
-    assert counts("shadow") == {"y": 2}
-    assert counts("bank", rule="y") == {"b": 1}
-    assert counts("account") == {"marsh/a0": 2, "marsh/a1": 2}
-    assert counts("type", network="elsewhere") == {}
-    assert counts("type", account="a1", rule="x' OR 'a'='a") == {}
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 2)), max_size=12), st.sampled_from("abc"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import tempfile
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -14,13 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from redshank.archive.past import OLD_SCHEMA, Past, batch_of
+from redshank.core import Fired, Verdict
 from redshank.rules import search as searching
 from redshank.rules.checker import Scope, asks_for_passing
 from redshank.rules.explain import Explainer
 from redshank.rules.outcome import applies_to
 from redshank.rules.schema import BY_CLASS, PASSING
-from redshank.rules.search import Limits, Place, check, every_row, refuse, search
-from tests.rules.making import all_facts
+from redshank.rules.search import Limits, Place, Question, check, every_row, refuse, search
+from redshank.rules.search_csv import _line, harmless
+from tests.rules.making import all_facts, facts, finding, post
 from tests.rules.test_pushdown import MANY, more, row, tree_of
 
 slow = settings(
@@ -151,3 +154,40 @@ def test_what_the_past_cannot_answer_is_said_with_its_place(when, said):
     (error,) = [found for found in checked.diagnostics if found.severity == "error"]
     assert said in error.message
     assert "^" in error.render()
+
+
+def test_counts_by_what_was_seen_and_what_fired(tmp_path):
+    def event(number, day, *rules, bank=""):
+        known = facts(post(), [finding(bank=bank)] if bank else ())
+        at = START + timedelta(days=day)
+        made = msgspec.structs.replace(known.event, id=f"e{number}", network="marsh", at=at)
+        kept = row(searching.Facts(made, known.findings, at))
+        fired = tuple(
+            Fired(rule=rule.strip("-"), version="1", policy="p", description="", live=not rule.startswith("-"))
+            for rule in rules
+        )
+        verdict = msgspec.json.encode(Verdict(findings=known.findings, fired=fired)).decode() if rules or bank else ""
+        return msgspec.structs.replace(kept, verdict=verdict, account=f"a{number % 2}")
+
+    past = Past(tmp_path / "it's")
+    assert search(past.files(), (), Question(times=True, by="account"), LIMITS).events == 0
+    past.write(1, [event(1, 0, "x"), event(2, 0, "x", "-y", bank="b"), event(3, 1, "-y"), event(4, 2)])
+
+    def counts(by, **more):
+        return dict(search(past.files(), (), Question(by=by, **more), LIMITS).top)
+
+    assert counts("rule") == {"x": 2}
+    assert counts("shadow") == {"y": 2}
+    assert counts("bank", rule="y") == {"b": 1}
+    assert counts("account") == {"marsh/a0": 2, "marsh/a1": 2}
+    assert counts("account", since=START + timedelta(hours=1), until=START + timedelta(days=2)) == {"marsh/a1": 1}
+    assert counts("type", networks=("elsewhere",)) == {}
+    assert counts("type", account="a1", rule="x' OR 'a'='a") == {}
+    assert counts("type", account="a1") == {"post.created": 2}
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+49", "-2", "@SUM(A1)", "\t=1", "  =1", "＝1"])
+def test_no_cell_of_a_download_is_a_formula(cell):
+    (read,) = csv.reader([_line([cell])])
+    assert read == [f"'{cell}"]
+    assert harmless("a=b") == "a=b"

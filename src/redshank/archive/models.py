@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -98,6 +99,23 @@ class PastBatch(models.Model):
 
     class Meta:
         indexes = (models.Index(fields=("id",), condition=Q(written_at=None), name="past_batch_unwritten"),)
+
+
+class SavedSearch(models.Model):
+    """A search that somebody kept, for themselves or for the team. `asked` is its address's query."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="searches")
+    name = models.CharField(max_length=100)
+    asked = models.TextField()
+    shared = models.BooleanField(default=False)
+    made_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("name", "id")
+        constraints = (models.UniqueConstraint(fields=("owner", "name"), name="search_name_once"),)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Erasure(models.Model):

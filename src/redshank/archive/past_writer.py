@@ -6,7 +6,7 @@ between leaves a batch that the next one writes again, to the same names: nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from redshank.archive.models import AccountRecord, Erasure, EventRecord, PastBatch
-from redshank.archive.past import Past, PastEvent
+from redshank.archive.past import Past, PastEvent, batch_of
 from redshank.audit.services import Step, record
 
 READ_ROWS = 2_000
@@ -93,6 +93,63 @@ _follow_decoder = msgspec.json.Decoder(_Follow)
 
 def _followed(found: EventRecord) -> str:
     return _follow_decoder.decode(found.body).followed.id if found.type.startswith("follow.") else ""
+
+
+class Now(msgspec.Struct, frozen=True):
+    """All that was received until now, once: the files of the past, and the walked events that are in none of them.
+
+    `left_out` are events that are in no file, but too many to be read here: the worker that writes them is behind.
+    """
+
+    files: tuple[Path, ...]
+    fresh: tuple[PastEvent, ...]
+    left_out: int = 0
+
+
+def everything(*, since: datetime | None = None, most: int = 100_000) -> Now:
+    """Every event from `since` on, none of them twice, whatever is written meanwhile; of fresh ones the newest `most`."""
+    unwritten = set(PastBatch.objects.filter(written_at=None).values_list("pk", flat=True))
+    newest = PastBatch.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    # What is put into a batch from here on is fresh for us, whether its file comes before we list the files or after.
+    here = Q(past_batch=None) | Q(past_batch__in=unwritten) | Q(past_batch__gt=newest)
+    records = EventRecord.objects.filter(here, state=EventRecord.State.WALKED)
+    left_out = max(0, records.count() - most)
+    if left_out:
+        records = records.filter(pk__gt=records.order_by("-pk").values_list("pk", flat=True)[most])
+    fresh = tuple(_events(records))
+    files = past().files(since=since)
+    later = set(PastBatch.objects.filter(pk__gt=newest).values_list("pk", flat=True)) | unwritten
+    return Now(tuple(file for file in files if batch_of(file) not in later), fresh, left_out)
+
+
+def trim_store(needed: Callable[[Sequence[EventRecord]], set[int]], *, now: datetime, limit: int = 500) -> int:
+    """Take old events out of the store that are in the past; give how many were looked at, 0 when there are none left.
+
+    `needed` gives, of some events, the keys of those that must stay. Small batches, each in a transaction of its own.
+    """
+    days = settings.REDSHANK.archive.keep_store_days
+    if not days:
+        return 0
+    global _trimmed  # noqa: PLW0603 - where this process goes on; another looks at the same events again, and that is all
+    written = PastBatch.objects.filter(written_at__isnull=False).values("pk")
+    old = EventRecord.objects.filter(
+        pk__gt=_trimmed,
+        past_batch__in=written,
+        received_at__lt=now - timedelta(days=days),
+        state=EventRecord.State.WALKED,
+    )
+    seen = list(old.order_by("pk")[:limit])
+    if not seen:
+        _trimmed = 0
+        return 0
+    keep = needed(seen)
+    with transaction.atomic():
+        EventRecord.objects.filter(pk__in=[found.pk for found in seen if found.pk not in keep]).delete()
+    _trimmed = seen[-1].pk
+    return len(seen)
+
+
+_trimmed = 0
 
 
 def forget(*, now: datetime) -> int:

@@ -1,15 +1,22 @@
-"""`redshank archive`: the past of all events, in files: write it, count in it, erase from it."""
+"""`redshank archive`: the past of all events, in files: write it, search it, erase from it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from redshank.cli._django import with_store
 
+if TYPE_CHECKING:
+    from redshank.rules.search import Found
+
 _DAY = click.DateTime(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
-_BY = ("hour", "day", "type", "network", "account", "rule", "shadow", "bank")
+_BY = (
+    "hour", "day", "type", "network", "account", "domain", "link", "hashtag", "mention", "language", "rule", "shadow", "bank",
+)  # fmt: skip
 
 
 @click.group()
@@ -33,49 +40,111 @@ def write() -> None:
 
 
 @command.command()
-@click.option("--by", type=click.Choice(_BY), default="day", show_default=True, help="What to count by.")
+@click.argument("expression", required=False, default="")
+@click.option("--by", type=click.Choice(_BY), help="Count by this, the most first; by hour and day in order, in UTC.")
 @click.option("--since", type=_DAY, help="Events that happened from this day or time on, in UTC.")
 @click.option("--until", type=_DAY, help="Events that happened before this day or time, in UTC.")
-@click.option("--network", help="Of one network.")
-@click.option("--type", "type_", help="Of one type, such as post.created.")
-@click.option("--account", help="Of one account.")
-@click.option("--rule", help="On which this rule fired, live or in the shadow.")
-@click.option("--bank", help="That matched something of this bank.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Lines, at most.")
+@click.option("--network", "networks", multiple=True, help="Of this network; can be given again.")
+@click.option("--rule", default="", help="On which this rule fired, live or in the shadow.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), help="Lines, at most.  [default: 50; with --csv all]")
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=600.0, show_default=True, help="Time it may take.")
+@click.option("--csv", "as_csv", is_flag=True, help="The events themselves as CSV.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: events, or counts with --by.")
+@click.option("--actor", metavar="NAME", help="Who you are in the console; the audit log names you. Else: system.")
 @with_store
 def search(
-    by: str,
+    expression: str,
+    by: str | None,
     since: datetime | None,
     until: datetime | None,
-    network: str | None,
-    type_: str | None,
-    account: str | None,
-    rule: str | None,
-    bank: str | None,
-    limit: int,
+    networks: tuple[str, ...],
+    rule: str,
+    limit: int | None,
+    seconds: float,
+    as_csv: bool,
+    as_json: bool,
+    actor: str | None,
 ) -> None:
-    """Count the events of the past that meet all of what is given."""
+    """Find events of the past by an EXPRESSION of the rules' language; without one, every event.
+
+    \b
+    redshank archive search 'account.age < days(2) and contains(post.text, "dm me")' --by domain
+    redshank archive search --by shadow --since 2026-07-01
+    """
     from datetime import UTC
-    from typing import cast
+    from itertools import islice
 
-    from redshank.archive.past import By
-    from redshank.archive.past_writer import past
+    import msgspec
+    from django.utils import timezone
 
-    found = past().count(
-        cast("By", by),
+    from redshank.core import Problem
+    from redshank.rules import searches
+    from redshank.rules.search_csv import lines_of
+
+    if as_csv and (as_json or by):
+        raise click.UsageError("--csv gives events: neither --by nor --json go with it.")
+    checked = searches.check_search(expression)
+    for found in checked.diagnostics:
+        click.echo(found.render(), err=True)
+    if checked.question is None:
+        raise click.exceptions.Exit(1)
+    question = msgspec.structs.replace(
+        checked.question,
         since=since and since.replace(tzinfo=UTC),
         until=until and until.replace(tzinfo=UTC),
-        network=network,
-        type_=type_,
-        account=account,
+        networks=networks,
         rule=rule,
-        bank=bank,
-        limit=limit,
+        times=by in ("hour", "day"),
+        by=by if by and by not in ("hour", "day") else "",
+        top=limit or 50,
+        rows=0 if by or as_csv else limit or 50,
     )
-    for line in found:
-        click.echo(f"{line.events:>12,}  {line.value}")
-    if not found:
-        click.echo("Nothing in the past meets this. What came in the last hour may not be there yet: `archive write`.")
+    searches.note(question, expression, by=f"user:{actor}" if actor else "system", now=timezone.now())
+    for lack in checked.lacks:
+        click.echo(f"The past does not hold {lack}.", err=True)
+    if as_csv:
+        for line in lines_of(islice(searches.rows_here(question), limit)):
+            click.echo(line, nl=False)
+        return
+    answer = searches.answer_here(question, seconds)
+    for line in _lines(answer, by, limit or 50, as_json=as_json):
+        click.echo(line)
+    if not as_json and not (answer.rows or answer.times or answer.top):
+        click.echo("Nothing in the past meets this.")
+    if answer.stopped:
+        since_day = f"all that was received since {answer.reached}" if answer.reached else "nothing yet"
+        raise Problem(
+            f"the search ran out of {answer.stopped}; looked at {since_day}",
+            hint="Narrow it, or give it more --seconds.",
+        )
+
+
+def _lines(answer: Found, by: str | None, limit: int, *, as_json: bool) -> Iterator[str]:
+    import json
+    from datetime import UTC
+
+    import msgspec
+
+    if by is None:
+        for row in answer.rows:
+            if as_json:
+                yield msgspec.json.encode(row).decode()
+            else:
+                who = f"{row.network}/{row.account}" if row.account else row.network
+                fired = ", ".join((*row.rules, *row.shadow))
+                yield f"{row.at:%Y-%m-%d %H:%M:%S}  {row.type:<16}  {who}  {row.id}{'  ' + fired if fired else ''}"
+        if answer.more and not as_json:
+            yield f"The newest {len(answer.rows)}; --limit gives more, --by counts."
+        return
+    counts: dict[str, int] = dict(answer.top)
+    if by in ("hour", "day"):
+        counts = {}
+        for second, number in answer.times:
+            at = datetime.fromtimestamp(second, UTC)
+            value = f"{at:%Y-%m-%d %H:00}" if by == "hour" else f"{at:%Y-%m-%d}"
+            counts[value] = counts.get(value, 0) + number
+    for value, number in list(counts.items())[:limit]:
+        yield json.dumps({by: value, "events": number}) if as_json else f"{number:>12,}  {value}"
 
 
 @command.command()

@@ -161,6 +161,31 @@ class ArchiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         int,
         Meta(ge=0, description="Events are written to the past after so long, or when a batch is full, in minutes."),
     ] = 60
+    search_seconds: Annotated[
+        float,
+        Meta(
+            gt=0, le=600, description="A search of the past stops after so long, in seconds, and says how far it came."
+        ),
+    ] = 20
+    search_memory: Annotated[
+        int,
+        Meta(
+            ge=64 * 1024 * 1024, description="Memory that one search may take, in bytes; beyond it, it uses the disk."
+        ),
+    ] = 1024 * 1024 * 1024
+    searches: Annotated[
+        int, Meta(ge=1, description="Searches that one process of `redshank serve` runs at a time.")
+    ] = 2
+    csv_rows: Annotated[int, Meta(ge=1, description="Lines of a search's results that can be downloaded at most.")] = (
+        100_000
+    )
+    keep_store_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Events that are in the past and that no case or evidence needs leave the store after so long, in days. 0: never.",
+        ),
+    ] = 90
     keep_account_days: Annotated[
         int, Meta(ge=1, description="The past keeps events of accounts for so long, in days.")
     ] = 365

@@ -37,6 +37,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "rules.view": _ALL,
     "rules.change": _LEADS,
     "rules.review": _LEADS,
+    "archive.search": _LEADS,
     "audit.view": _LEADS,
     "overview.view": _LEADS,
     "system.view": _LEADS,

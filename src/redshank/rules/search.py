@@ -12,7 +12,7 @@ import heapq
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -106,11 +106,13 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much one search may take: seconds of time, bytes of memory for DuckDB, where it may spill, threads (0: all)."""
+    """How much one search may take: seconds of time, bytes of memory, threads (0: all); into which folder it may spill
+    how many bytes where memory does not do (empty: none)."""
 
     seconds: float = 20
     memory: int = 1024**3
     spill: str = ""
+    spill_bytes: int = 4 * 1024**3
     threads: int = 0
 
 
@@ -252,13 +254,15 @@ def search(files: Sequence[Path], fresh: Iterable[PastEvent], question: Question
     return msgspec.structs.replace(found, seconds=time.monotonic() - began)
 
 
-def every_row(files: Sequence[Path], fresh: Iterable[PastEvent], question: Question, limits: Limits) -> Iterator[Row]:
+def every_row(
+    files: Sequence[Path], fresh: Iterable[PastEvent], question: Question, limits: Limits
+) -> Generator[Row, None, str]:
     """All events that meet `question`, from those received last back, each stretch of days by the events' own time.
 
-    It ends without a word when the time is up: whoever must know counts them beside it.
+    What it returns at its end is why it stopped, as `Found.stopped` says it.
     """
     with _Look(files, fresh, question, limits) as look:
-        yield from look.every_row()
+        return (yield from look.every_row())
 
 
 class _Look:
@@ -269,7 +273,7 @@ class _Look:
         self._question = question
         config: dict[str, Any] = {"memory_limit": f"{limits.memory}B", "enable_external_access": True}
         if limits.spill:
-            config["temp_directory"] = limits.spill
+            config |= {"temp_directory": limits.spill, "max_temp_directory_size": f"{limits.spill_bytes}B"}
         if limits.threads:
             config["threads"] = limits.threads
         self._database: duckdb.DuckDBPyConnection = duckdb.connect(":memory:", config=config)
@@ -518,15 +522,16 @@ class _Look:
 
     # ── Every row ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def every_row(self) -> Iterator[Row]:
+    def every_row(self) -> Generator[Row, None, str]:
         for part in self._parts:
-            if self._over:
-                return
             try:
                 for _, row, _ in self._matches(part, ' ORDER BY "at" DESC, network, id'):
                     yield row
             except (_Stop, self._errors.InterruptException):
-                return
+                return "time"
+            except (self._errors.OutOfMemoryException, MemoryError):
+                return "memory"
+        return ""
 
 
 class _Seen(msgspec.Struct):

@@ -20,6 +20,7 @@ _PLACES = (
     ("ties.view", "ties", _("Returning"), "t", "/ties"),
     ("banks.view", "banks", _("Banks"), "b", "/banks"),
     ("rules.view", "rules", _("Rules"), "r", "/rule /backtest"),
+    ("archive.search", "search", _("Search"), "f", "/search /events"),
     ("audit.view", "audit", _("Audit log"), "l", "/audit"),
     ("system.view", "system", _("System"), "s", "/system"),
     ("connectors.change", "connectors", _("Connectors"), "c", "/connectors"),

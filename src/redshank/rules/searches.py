@@ -1,0 +1,219 @@
+"""Searches of this installation's past: who asks what is written down, and each runs in a bounded process of its own.
+
+One person has one search at a time: a new one ends the one before. What came just now is found, too.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from django.conf import settings
+
+from redshank.archive.past import PastEvent
+from redshank.archive.past_writer import everything
+from redshank.audit.services import Step, record
+from redshank.core import Problem
+from redshank.rules import services
+from redshank.rules.checker import Scope
+from redshank.rules.search import Checked, Found, Limits, Question, Row, check, every_row, refuse, search
+from redshank.rules.search_child import LENGTH, Answer, End, Failed, Job, Rows
+
+GRACE = 8.0
+"""Seconds beyond its limit after which a search that has not ended is ended."""
+WAIT = 10.0
+"""Seconds that a search waits for its turn."""
+CSV_SECONDS = 300.0
+_answers = msgspec.msgpack.Decoder(Answer)
+_turns: dict[int, threading.BoundedSemaphore] = {}
+_running: dict[str, subprocess.Popen[bytes]] = {}
+_lock = threading.Lock()
+
+
+class Superseded(Problem):
+    """The same person began another search meanwhile."""
+
+
+def check_search(text: str) -> Checked:
+    """Check a condition with the names, lists and fields that the rules of this installation have."""
+    return check(text, services.folder().scope(refuse))
+
+
+def note(question: Question, text: str, *, by: str, now: datetime, what: str = "archive.searched") -> None:
+    """Write into the audit log who searches what: it is about people."""
+    bounds = {name: found.isoformat() for name in ("since", "until") if (found := getattr(question, name))}
+    others = {
+        "networks": list(question.networks),
+        "rule": question.rule,
+        "account": question.account,
+        "by": question.by,
+    }
+    body: dict[str, Any] = {"when": text[:4_000], **bounds, **{name: value for name, value in others.items() if value}}
+    record([Step(actor=by, step=what, object="archive", body=body)], now=now)
+
+
+def limits() -> Limits:
+    """What one search may take here."""
+    chosen = settings.REDSHANK.archive
+    return Limits(seconds=chosen.search_seconds, memory=chosen.search_memory)
+
+
+def answer(question: Question, *, by: str, days: tuple[str, ...] = ()) -> tuple[Found, int]:
+    """Answer a question in a process of its own; give how many fresh events were too many to be read, too.
+
+    `days` are the only days of receipt to look at, such as `2026-07-01`; empty for all. Raises `Problem` where the search
+    cannot be made, `Superseded` where `by` asked something else meanwhile.
+    """
+    job, left_out = _job(question, limits(), days=days)
+    for found in _asked(job, by):
+        if isinstance(found, End) and found.found is not None:
+            return found.found, left_out
+    raise Problem("the search ended without an answer")
+
+
+def stream(question: Question, *, by: str) -> Iterator[Row | str]:
+    """Every event that is found, as many as may be downloaded, then why there are no more: empty, `rows`, `time`, `memory`."""
+    most = settings.REDSHANK.archive.csv_rows
+    job, _ = _job(question, msgspec.structs.replace(limits(), seconds=CSV_SECONDS), every=most)
+    for found in _asked(job, f"{by} csv"):
+        if isinstance(found, Rows):
+            yield from found.rows
+        elif isinstance(found, End):
+            yield found.stopped
+
+
+def answer_here(question: Question, seconds: float) -> Found:
+    """Answer in this process, as a command does."""
+    now = everything(since=question.since)
+    return search(now.files, now.fresh, question, msgspec.structs.replace(limits(), seconds=seconds))
+
+
+def rows_here(question: Question) -> Iterator[Row]:
+    """Every event that is found, in this process and without bounds of time."""
+    now = everything(since=question.since)
+    yield from every_row(
+        now.files, now.fresh, question, msgspec.structs.replace(limits(), seconds=threading.TIMEOUT_MAX)
+    )
+
+
+def one_event(network: str, event_id: str, *, by: str, day: str = "") -> Row | None:
+    """An event of the past by its id; `day` is that of its receipt (UTC), where it is known."""
+    literal = event_id.replace("\\", "\\\\").replace('"', '\\"')
+    question = msgspec.structs.replace(
+        check(f'event.type != "" and event.id == "{literal}"', Scope(lambda _: None, {}, {}, {})).question
+        or Question(),
+        networks=(network,),
+        rows=1,
+    )
+    found, _ = answer(question, by=f"{by} event", days=(day,) if day else ())
+    return found.rows[0] if found.rows else None
+
+
+def _job(question: Question, limits: Limits, *, every: int = 0, days: tuple[str, ...] = ()) -> tuple[Job, int]:
+    now = everything(since=question.since)
+    files = tuple(str(file) for file in now.files if not days or file.parent.name.removeprefix("day=") in days)
+    fresh: tuple[PastEvent, ...] = now.fresh
+    return Job(files=files, fresh=fresh, question=question, limits=limits, every=every), now.left_out
+
+
+def _asked(job: Job, by: str) -> Iterator[Answer]:
+    """What the process answers. It ends when nobody asks any more, when its time is up, or when `by` asks something else."""
+    with _lock:
+        before = _running.pop(by, None)
+    if before is not None:
+        before.kill()
+    with _turn(), tempfile.TemporaryDirectory(prefix="search-", dir=_spill()) as spill:
+        limits = msgspec.structs.replace(job.limits, spill=spill)
+        until = time.monotonic() + limits.seconds + GRACE
+        process = subprocess.Popen(
+            [sys.executable, "-m", "redshank.rules.search_child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ},
+        )  # fmt: skip
+        with _lock:
+            _running[by] = process
+        try:
+            assert process.stdin
+            try:
+                process.stdin.write(msgspec.msgpack.encode(msgspec.structs.replace(job, limits=limits)))
+                process.stdin.close()
+            except OSError:
+                raise _ended(process, by) from None
+            while True:
+                body = _frame(process, until)
+                if body is None:
+                    raise _ended(process, by)
+                found = _answers.decode(body)
+                if isinstance(found, Failed):
+                    raise Problem("the search failed", hint=found.what[:500])
+                yield found
+                if isinstance(found, End):
+                    return
+        finally:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
+            with _lock:
+                if _running.get(by) is process:
+                    del _running[by]
+
+
+def _ended(process: subprocess.Popen[bytes], by: str) -> Problem:
+    with _lock:
+        if _running.get(by) is not process:
+            return Superseded("this search ended because you began another one")
+    return Problem(
+        "the search ended before it had an answer", hint="It took more than it may: narrow it, and try again."
+    )
+
+
+def _frame(process: subprocess.Popen[bytes], until: float) -> bytes | None:
+    head = _exactly(process, LENGTH.size, until)
+    return head and _exactly(process, LENGTH.unpack(head)[0], until)
+
+
+def _exactly(process: subprocess.Popen[bytes], size: int, until: float) -> bytes | None:
+    """So many bytes; None where the process ended or the time is up."""
+    assert process.stdout
+    handle, got = process.stdout.fileno(), bytearray()
+    with selectors.DefaultSelector() as ready:
+        ready.register(handle, selectors.EVENT_READ)
+        while len(got) < size:
+            if not ready.select(max(0.0, until - time.monotonic())):
+                return None
+            more = os.read(handle, min(1 << 20, size - len(got)))
+            if not more:
+                return None
+            got += more
+    return bytes(got)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    most = settings.REDSHANK.archive.searches
+    with _lock:
+        turns = _turns.setdefault(most, threading.BoundedSemaphore(most))
+    if not turns.acquire(timeout=WAIT):
+        raise Problem("too many searches run at this moment", hint="Try again in a few seconds.")
+    try:
+        yield
+    finally:
+        turns.release()
+
+
+def _spill() -> Path:
+    folder = Path(settings.DATA_DIR) / "spill"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
