@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
@@ -26,6 +26,9 @@ import pyarrow.parquet as pq
 from redshank.core import Problem, Verdict
 from redshank.core.events import FUTURE_TOLERANCE
 from redshank.text import fold, normalize_link
+
+if TYPE_CHECKING:
+    import duckdb
 
 SCHEMA = pa.schema(
     [
@@ -162,6 +165,22 @@ class Past:
 
                 gone += _remove(path, ["type"], is_old)
         return gone
+
+    def open(self, files: Collection[Path]) -> duckdb.DuckDBPyConnection:
+        """A DuckDB with the events of `files` as the view `events`; its columns are those that every layout has."""
+        import duckdb
+
+        database = duckdb.connect(":memory:")
+        if not files:
+            database.register("events", OLD_SCHEMA.empty_table())
+            return database
+        names = ", ".join("'" + str(path).replace("'", "''") + "'" for path in files)
+        columns = ", ".join(f'"{name}"' for name in OLD_SCHEMA.names)
+        database.execute(
+            f"CREATE VIEW events AS SELECT {columns} "  # noqa: S608
+            f"FROM read_parquet([{names}], hive_partitioning=false, union_by_name=true)"
+        )
+        return database
 
 
 def table_of(events: Collection[PastEvent]) -> pa.Table:

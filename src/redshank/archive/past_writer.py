@@ -6,16 +6,17 @@ between leaves a batch that the next one writes again, to the same names: nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qs, quote_plus
 
 import msgspec
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from redshank.archive.models import AccountRecord, Erasure, EventRecord, PastBatch
+from redshank.archive.models import AccountRecord, Erasure, EventRecord, PastBatch, SavedSearch
 from redshank.archive.past import Past, PastEvent, batch_of
 from redshank.audit.services import Step, record
 
@@ -122,34 +123,25 @@ def everything(*, since: datetime | None = None, most: int = 100_000) -> Now:
     return Now(tuple(file for file in files if batch_of(file) not in later), fresh, left_out)
 
 
-def trim_store(needed: Callable[[Sequence[EventRecord]], set[int]], *, now: datetime, limit: int = 500) -> int:
-    """Take old events out of the store that are in the past; give how many were looked at, 0 when there are none left.
+def trim_store(
+    after: int, needed: Callable[[Sequence[EventRecord]], Collection[int]], *, now: datetime, limit: int = 500
+) -> int:
+    """Take old events out of the store that are in the past, `limit` after the key `after`; give the last key, 0 at the end.
 
-    `needed` gives, of some events, the keys of those that must stay. Small batches, each in a transaction of its own.
+    `needed` gives, of some events, the keys of those that must stay. Events come in the order of their keys, so it stops at
+    the first that is not old.
     """
     days = settings.REDSHANK.archive.keep_store_days
     if not days:
         return 0
-    global _trimmed  # noqa: PLW0603 - where this process goes on; another looks at the same events again, and that is all
-    written = PastBatch.objects.filter(written_at__isnull=False).values("pk")
-    old = EventRecord.objects.filter(
-        pk__gt=_trimmed,
-        past_batch__in=written,
-        received_at__lt=now - timedelta(days=days),
-        state=EventRecord.State.WALKED,
-    )
-    seen = list(old.order_by("pk")[:limit])
-    if not seen:
-        _trimmed = 0
-        return 0
-    keep = needed(seen)
-    with transaction.atomic():
-        EventRecord.objects.filter(pk__in=[found.pk for found in seen if found.pk not in keep]).delete()
-    _trimmed = seen[-1].pk
-    return len(seen)
-
-
-_trimmed = 0
+    seen = list(EventRecord.objects.filter(pk__gt=after).order_by("pk")[:limit])
+    old = [found for found in seen if found.received_at < now - timedelta(days=days)]
+    batches = {found.past_batch for found in old if found.past_batch and found.state == EventRecord.State.WALKED}
+    written = set(PastBatch.objects.filter(pk__in=batches, written_at__isnull=False).values_list("pk", flat=True))
+    gone = [found for found in old if found.past_batch in written and found.state == EventRecord.State.WALKED]
+    keep = needed(gone) if gone else ()
+    EventRecord.objects.filter(pk__in=[found.pk for found in gone if found.pk not in keep]).delete()
+    return seen[-1].pk if seen and len(old) == len(seen) else 0
 
 
 def forget(*, now: datetime) -> int:
@@ -173,7 +165,7 @@ def forget(*, now: datetime) -> int:
 def erase(network: str, account_id: str, *, by: str, reason: str, now: datetime) -> tuple[int, int]:
     """Erase one account's data: its events, reports of it, who followed it, and what is known of it.
 
-    Gives how many events went from the store, and how many from the past. What stands in cases, in evidence and in the
+    Kept searches that name it go, too. Gives how many events went from the store, and how many from the past. What stands in cases, in evidence and in the
     audit log stays: there are duties to keep it. An erasure that is cut off is ended by the next `finish_erasures`;
     asking again changes nothing.
     """
@@ -186,10 +178,22 @@ def erase(network: str, account_id: str, *, by: str, reason: str, now: datetime)
             more, _ = EventRecord.objects.filter(pk__in=follows[start : start + READ_ROWS]).delete()
             gone += more
         AccountRecord.objects.filter(network=network, account_id=account_id).delete()
+        for kept in SavedSearch.objects.filter(asked__contains=quote_plus(account_id)):
+            if names_account(kept.asked, account_id):
+                kept.delete()
         Erasure.objects.create(network=network, account_id=account_id, asked_at=now)
         step = Step(actor=by, step="account.erasure_asked", object=f"account:{network}/{account_id}", reason=reason)
         record([step], now=now)
     return gone, finish_erasures(now=now)
+
+
+def names_account(asked: str, account_id: str) -> bool:
+    """Whether a kept search asks for this account: as its filter, or as a text in its condition."""
+    fields = parse_qs(asked)
+    conditions = fields.get("q", [])
+    return account_id in fields.get("account", []) or any(
+        quote + account_id + quote in condition for condition in conditions for quote in ("'", '"')
+    )
 
 
 def finish_erasures(*, now: datetime) -> int:

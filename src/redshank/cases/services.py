@@ -15,6 +15,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Count, Min, Q
 from django.utils.translation import gettext as _
 
+from redshank.archive.models import EventRecord
 from redshank.audit.models import Entry
 from redshank.audit.services import Step, record
 from redshank.banks import services as banks
@@ -775,3 +776,22 @@ def counts(now: datetime) -> Counts:
         oldest=min((queue.oldest for queue in queues if queue.oldest), default=None),
         by_queue=queues,
     )
+
+
+def needed_events(records: Sequence[EventRecord]) -> set[int]:
+    """Of these events, the keys of those that a case shows: a case about what they are about, or an open one about their account."""
+    needed: set[int] = set()
+    for network in {one.network for one in records}:
+        own = [one for one in records if one.network == network]
+        subjects = {one.subject_id for one in own if one.subject_id}
+        accounts = {one.account_id for one in own if one.account_id}
+        about = Case.objects.filter(network=network, subject_id__in=subjects).values_list("subject_kind", "subject_id")
+        cases = set(about)
+        watched = Case.objects.filter(network=network, state=Case.State.OPEN, account_id__in=accounts)
+        held = set(watched.values_list("account_id", flat=True))
+        needed.update(
+            record.pk
+            for record in own
+            if (record.subject_kind, record.subject_id) in cases or (record.account_id and record.account_id in held)
+        )
+    return needed

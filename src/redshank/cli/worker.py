@@ -210,24 +210,29 @@ class _Sweep(_Job):
 
 
 class _Past(_Job):
-    """Batches of events into the past, one after the other; when none is due, what is old or must be erased goes."""
+    """Batches of events into the past, one after the other; when none is due, what is old goes from store and past."""
 
     name = "past"
     idle = (10.0, 60.0)
 
     def __init__(self) -> None:
         self._forgot: datetime | None = None
+        self._trimmed = 0
 
     def step(self) -> int:
         from django.utils import timezone
 
-        from redshank.archive.past_writer import finish_erasures, forget, write_due
+        from redshank.archive.past_writer import finish_erasures, forget, trim_store, write_due
+        from redshank.cases.services import needed_events
         from redshank.rules.counter_store import erase_asked
 
         now = timezone.now()
         if done := finish_erasures(now=now) + erase_asked() + write_due(now=now):
             return done
-        if self._forgot is None or now - self._forgot >= SWEEP_EVERY:
+        if self._trimmed or self._forgot is None or now - self._forgot >= SWEEP_EVERY:
+            self._trimmed = trim_store(self._trimmed, needed_events, now=now)
+            if self._trimmed:
+                return 1
             forget(now=now)
             self._forgot = now
         return 0

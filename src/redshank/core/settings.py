@@ -183,9 +183,9 @@ class ArchiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         int,
         Meta(
             ge=0,
-            description="Events that are in the past and that no case or evidence needs leave the store after so long, in days. 0: never.",
+            description="Events that are in the past and that no case shows leave the store after so long, in days. 0: never.",
         ),
-    ] = 90
+    ] = 180
     keep_account_days: Annotated[
         int, Meta(ge=1, description="The past keeps events of accounts for so long, in days.")
     ] = 365

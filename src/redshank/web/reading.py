@@ -165,6 +165,11 @@ def whys(case: Case, seen: Sequence[Seen]) -> list[Why]:
     return out
 
 
+def whys_of(seen: Sequence[Seen], at: datetime) -> list[Why]:
+    """What was found, each as a reason to look, seen at `at`."""
+    return [_why_found(one, at) for one in seen]
+
+
 def _why_found(one: Seen, at: datetime) -> Why:
     finding, match = one.finding, one.finding.match
     what = word(DETECTED, finding.kind)
