@@ -110,12 +110,10 @@ def rows_here(question: Question) -> Iterator[Row]:
 def one_event(network: str, event_id: str, *, by: str, day: str = "") -> Row | None:
     """An event of the past by its id; `day` is that of its receipt (UTC), where it is known."""
     literal = event_id.replace("\\", "\\\\").replace('"', '\\"')
-    question = msgspec.structs.replace(
-        check(f'event.type != "" and event.id == "{literal}"', Scope(lambda _: None, {}, {}, {})).question
-        or Question(),
-        networks=(network,),
-        rows=1,
-    )
+    checked = check(f'known(event.type) and event.id == "{literal}"', Scope(lambda _: None, {}, {}, {}))
+    if checked.question is None:
+        return None
+    question = msgspec.structs.replace(checked.question, networks=(network,), rows=1)
     found, _ = answer(question, by=f"{by} event", days=(day,) if day else ())
     return found.rows[0] if found.rows else None
 

@@ -23,7 +23,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from redshank.archive.models import EventRecord, SavedSearch
+from redshank.archive.models import AccountRecord, EventRecord, SavedSearch
 from redshank.archive.past_writer import past
 from redshank.core import EventError, Problem, Verdict, decode_event
 from redshank.rules import searches
@@ -118,7 +118,7 @@ def _answer(request: Asked, wanted: Wanted) -> dict[str, Any]:
         "left_out": left_out,
         "rows": [_shown(row, wanted.zone) for row in found.rows],
         "bars": _bars(found, wanted) if question.times else (),
-        "top": [_value(request, wanted, value, number) for value, number in found.top],
+        "top": _values(request, wanted, found),
         "by_label": dict(_bys())[wanted.by],
         "narrower": _narrower(request, found),
         "newest": _address(request, after=""),
@@ -352,6 +352,7 @@ class Value(msgspec.Struct, frozen=True):
     url: str
     network: str = ""
     account: str = ""
+    name: str = ""
 
 
 def _shown(row: Row, zone: ZoneInfo) -> Shown:
@@ -387,6 +388,16 @@ _CONDITIONS = {
     "language": "post.language == {}",
     "bank": "matched({})",
 }
+
+
+def _values(request: Asked, wanted: Wanted, found: Found) -> list[Value]:
+    values = [_value(request, wanted, value, number) for value, number in found.top]
+    known = AccountRecord.objects.filter(account_id__in=[one.account for one in values if one.account])
+    names = {(one.network, one.account_id): one.handle for one in known}
+    return [
+        msgspec.structs.replace(one, name=names.get((one.network, one.account)) or one.account) if one.account else one
+        for one in values
+    ]
 
 
 def _value(request: Asked, wanted: Wanted, value: str, number: int) -> Value:
