@@ -41,7 +41,7 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 LIMITS = Limits(seconds=600)
 DOMAINS = '["site5.example", "site77.example"]'
 ONE = "@one@"
-RULE = "r01"
+RULE = "DomainListed"
 Lists = Mapping[str, frozenset[str]]
 T = TypeVar("T")
 
