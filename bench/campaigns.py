@@ -7,7 +7,8 @@ feeds; window 30 minutes. Each stream is searched in a process of its own, whose
 kernels are compiled before. truth_groups.csv is read after that, to count. A group is found where one campaign has at least
 half of its members in common with it, of all in either (a Jaccard index of .5). A tie is right where both accounts are of one
 tight or loose group; ties of feeds and fan clubs, labelled innocent or not, count as wrong, so that `campaigns_precision` is
-what is left when nobody believes the labels. Then the real sets, each beside controls with shuffled times.
+what is left when nobody believes the labels. Then the real sets, each beside controls with shuffled times. Last the same stream
+as an installation has it, day by day: what each day costs to keep and to search, and which groups are campaigns at the end.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import importlib.util
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -74,8 +77,8 @@ def search(folder: Path) -> None:
 class Outcome:
     """What the child found in `folder`, beside the truth."""
 
-    def __init__(self, folder: Path) -> None:
-        subprocess.run([sys.executable, "-m", "bench.campaigns", "--search", str(folder)], check=True)
+    def __init__(self, folder: Path, how: str = "--search") -> None:
+        subprocess.run([sys.executable, "-m", "bench.campaigns", how, str(folder)], check=True)
         told = json.loads((folder / "found.json").read_text())
         self.spent = told["spent"]
         group: dict[str, int] = {}
@@ -109,10 +112,13 @@ class Outcome:
         self.planted_pairs = sum(sizes[n] * (sizes[n] - 1) // 2 for n in kind if kind[n] in PLANTED)
         self.recall = right / self.planted_pairs
 
-    def show(self, name: str) -> None:
-        found = ", ".join(
+    def groups_found(self) -> str:
+        return ", ".join(
             f"{k} {self.found[k]} of {n} (worst Jaccard {self.worst[k]:.2f})" for k, n in self.groups.items()
         )
+
+    def show(self, name: str) -> None:
+        found = self.groups_found()
         spent = self.spent
         print(
             f"{name}: {spent['processor']:.1f} s of processor time ({spent['clock']:.1f} s by the clock), {spent['gb']:.2f} GB"
@@ -124,6 +130,66 @@ class Outcome:
             f"{self.labelled_precision:.3f}; recall of planted pairs {self.recall:.3f}",
             flush=True,
         )
+
+
+def days(folder: Path) -> None:
+    """What another child does: the stream day by day through the store of an installation, searched after each day."""
+    home = tempfile.mkdtemp(prefix="redshank-bench-campaigns-")
+    os.environ |= {
+        "REDSHANK_DATA_DIR": home,
+        "DJANGO_SETTINGS_MODULE": "redshank.web.settings",
+        "REDSHANK_LOG_LEVEL": "error",
+    }
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    from redshank.campaigns import kept, runs
+    from redshank.campaigns.models import Campaign, Member, ShareBlock
+
+    call_command("migrate", interactive=False, verbosity=0)
+    start = datetime(2026, 7, 6, tzinfo=UTC)
+    rows = pq.read_table(folder / "posts.parquet").to_pydict()
+    order = sorted(range(len(rows["ts"])), key=rows["ts"].__getitem__)
+    last = int(rows["ts"][order[-1]] // 86_400)
+    began, at = time.process_time(), 0
+    for day in range(last + 1):
+        shared = []
+        while at < len(order) and rows["ts"][order[at]] < 86_400 * (day + 1):
+            row = order[at]
+            shared.append(
+                kept.Shared(
+                    str(rows["network"][row]), str(rows["account"][row]), str(rows["post_id"][row]),
+                    start.timestamp() + rows["ts"][row], links=(f"https://a.example/{rows['url'][row]}",),
+                )
+            )  # fmt: skip
+            at += 1
+        now = start + timedelta(days=day + 1, hours=1)
+        blocks = [kept.pack(shared[first : first + runs.BLOCK]) for first in range(0, len(shared), runs.BLOCK)]
+        ShareBlock.objects.bulk_create(ShareBlock(received_at=now, body=body) for body in blocks)
+        spent = time.process_time()
+        while runs.seal(now=now + timedelta(hours=1)):
+            pass
+        sealed = time.process_time()
+        run = runs.run(runs.Due("day", (start + timedelta(days=day)).date()), now=now)
+        print(
+            f"  day {day + 1}: {len(shared):,} posts, {sum(map(len, blocks)) / max(1, len(shared)):.0f} bytes each packed; "
+            f"filed in {sealed - spent:.1f} s, searched {run.shares:,} shares in {time.process_time() - sealed:.1f} s; "
+            f"{Campaign.objects.count()} campaigns, {Member.objects.count():,} members",
+            flush=True,
+        )
+    size = sum(path.stat().st_size for path in Path(home, "shares").rglob("*.parquet"))
+    print(f"  {at:,} posts in {size / 1e6:.0f} MB of files; {time.process_time() - began:.0f} s in all")
+    told = [(one.label, list(one.members.values_list("account_id", flat=True))) for one in Campaign.objects.all()]
+    spent_all = {
+        "processor": 0.0,
+        "clock": 0.0,
+        "gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "narrowed": 0,
+    }
+    (folder / "found.json").write_text(json.dumps({"spent": spent_all, "ties": [], "campaigns": told}))
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def real_sets() -> dict[str, Shares]:
@@ -157,11 +223,12 @@ def main() -> None:
     made.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "redshank-bench-linking")
     made.add_argument("--more-seeds", type=int, nargs="*", default=None, help="other streams, measured as well")
     made.add_argument("--search", type=Path, help="what the child process does")
+    made.add_argument("--days", type=Path, help="what the other child process does")
     args = made.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    if args.search:
-        search(args.search)
+    if args.search or args.days:
+        search(args.search) if args.search else days(args.days)
         return
     args.folder.mkdir(parents=True, exist_ok=True)
     print(f"machine: {machine()}")
@@ -196,6 +263,9 @@ def main() -> None:
                     )
     else:
         print("the real sets are not there (../shared/data/linking): left out")
+    print(f"day by day through the store of an installation, {posts:,} shares and the planted ones")
+    kept = Outcome(folder, "--days")
+    print(f"  groups that are campaigns at the end: {kept.groups_found()}; {kept.spent['gb']:.2f} GB")
     print()
     bar("campaigns_tight", outcome.found["tight"])
     bar("campaigns_loose", outcome.found["loose"])

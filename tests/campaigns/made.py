@@ -32,7 +32,7 @@ def found(accounts: Sequence[Account], *, now: datetime, objects: int = 12, name
             SharedObject("link", f"https://{name}.example/{at}", len(accounts), 2, times[at]) for at in range(objects)
         ),
         "networks": tuple(sorted({network for network, _ in accounts})), "ties": 10, "bits": 42.0, "met": 9, "lag": 12.0,
-        "label": "coordinated", "signs": ("Of those who shared one of its objects, 8% are not members (median).",),
+        "label": "coordinated", "signs": ("Of those who shared one of its objects, 8% are in no campaign (median).",),
         "days": tuple(
             Day((begins + timedelta(days=at)).date().isoformat(), len(accounts), 0, 9 + 7 * at % 11) for at in range(4)
         ),

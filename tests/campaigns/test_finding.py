@@ -187,6 +187,16 @@ def test_a_move_between_networks_has_a_direction() -> None:
     assert moves["red",] == ()
 
 
+def test_the_other_half_of_a_campaign_is_not_the_public() -> None:
+    random = np.random.default_rng(11)
+    rows = [(network, who, f"https://own.example/{link}", at) for network, who, link, at in moving(random, 2 * 3600)]
+    found = find_campaigns(shares_of(table([*crowd(random), *rows])), seed=1)
+    # Each half is half of those who shared its pages, and all of these come from one outlet: and yet it is no audience.
+    assert [(campaign.networks, campaign.label) for campaign in found.campaigns] == [
+        (("blue",), "coordinated"), (("red",), "coordinated")
+    ]  # fmt: skip
+
+
 def test_acting_on_two_networks_at_once_is_no_move() -> None:
     random = np.random.default_rng(12)
     found = find_campaigns(shares_of(table([*crowd(random), *moving(random, 0)])), seed=1)

@@ -269,7 +269,7 @@ def _campaigns(now: datetime) -> int:
     far = [("dune.example", f"d-tern{at}") for at in range(5)]
     readers = [("marsh.example", f"a-reader{at}") for at in range(7)]
     signs = (
-        "Of those who shared one of its objects, 64% are not members (median).",
+        "Of those who shared one of its objects, 64% are in no campaign (median).",
         "100% of the objects come from one outlet: song.example.",
     )
     first, _second = made.plant(

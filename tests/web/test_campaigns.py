@@ -56,7 +56,7 @@ def test_a_campaign_says_what_speaks_for_and_against_it(client: Client, ids: dic
         assert words in page, words
     other = text(client.get(f"/campaigns/{ids['campaign'] + 1}"))
     assert "Innocent synchrony is found by the same rule" in other
-    assert "64% are not members" in other
+    assert "64% are in no campaign" in other
     account = text(client.get("/accounts/marsh.example/a-gray_harbor"))
     assert f'href="/campaigns/{ids["campaign"]}"' in account
     assert client.get("/campaigns/999999").status_code == 404

@@ -27,7 +27,7 @@ Label = Literal["coordinated", "automation", "feed", "audience"]
 DISCLOSED = 0.8
 """Share of members that say they are automated, from which a campaign is labelled `automation`."""
 PUBLIC = 1 / 3
-"""Share of strangers among those who shared an object (the median of all objects) from which it is the public's."""
+"""Share of people in no campaign among those who shared an object (the median of all objects) from which it is the public's."""
 ONE_OUTLET = 0.8
 """Share of its objects that come from one outlet, from which a campaign is about that outlet."""
 MACHINE = 15.0
@@ -366,16 +366,16 @@ def _campaign(
     account, time, at = shares.account[inner], shares.time[inner], np.searchsorted(objects, shares.object[inner])
     sharers = np.unique(at * len(shares.names) + account) // len(shares.names)
     by_members = np.bincount(sharers, minlength=len(objects))
-    outer = rows[~member]
-    strangers = np.unique(np.searchsorted(objects, shares.object[outer]) * len(shares.names) + shares.account[outer])
-    by_others = np.bincount(strangers // len(shares.names), minlength=len(objects))
+    by_others = _sharers(shares, objects, rows[~member])
+    # Another half of it, on another network or at another time, is not the public.
+    by_public = _sharers(shares, objects, rows[community[shares.account[rows]] < 0])
     firsts = np.full(len(objects), np.inf)
     np.minimum.at(firsts, at, time)
     lag = _lag(at, account, time)
     accounts = np.flatnonzero(community == number)
     joined = np.full(len(accounts), np.inf)
     np.minimum.at(joined, np.searchsorted(accounts, account), time)
-    label, signs = _label(shares, accounts, objects, by_members, by_others, lag)
+    label, signs = _label(shares, accounts, objects, by_members, by_public, lag)
     networks = np.unique(shares.network[accounts])
     ranked = np.lexsort((objects, by_others, -by_members))[:SHOWN]
     place = np.full(len(objects), -1, np.int64)
@@ -420,6 +420,12 @@ def _campaign(
     )  # fmt: skip
 
 
+def _sharers(shares: Shares, objects: Ints, rows: Ints) -> Ints:
+    """How many accounts of these rows shared each of `objects`, int64."""
+    pairs = np.unique(np.searchsorted(objects, shares.object[rows]) * len(shares.names) + shares.account[rows])
+    return np.bincount(pairs // len(shares.names), minlength=len(objects))
+
+
 def _firsts(objects: Ints, accounts: Ints) -> Ints:
     """The rows of each account's first share of each object; rows are in the order of object and time."""
     key = objects * (int(accounts.max(initial=0)) + 1) + accounts
@@ -435,18 +441,18 @@ def _lag(objects: Ints, accounts: Ints, times: Floats) -> float:
 
 
 def _label(
-    shares: Shares, accounts: Ints, objects: Ints, by_members: Ints, by_others: Ints, lag: float
+    shares: Shares, accounts: Ints, objects: Ints, by_members: Ints, by_public: Ints, lag: float
 ) -> tuple[Label, tuple[str, ...]]:
     """What the synchrony looks like, and why. Innocent looks are no proof of innocence; nor are others of guilt."""
     disclosed = float(shares.automated[accounts].mean())
-    strangers = float(np.median(by_others / (by_members + by_others)))
+    strangers = float(np.median(by_public / (by_members + by_public)))
     sources = shares.source[objects]
     told = np.bincount(sources[sources >= 0])
     of_one = float(told.max() / len(objects)) if len(told) else 0.0
     signs = []
     if disclosed:
         signs.append(f"{disclosed:.0%} of the members say that they are automated.")
-    signs.append(f"Of those who shared one of its objects, {strangers:.0%} are not members (median).")
+    signs.append(f"Of those who shared one of its objects, {strangers:.0%} are in no campaign (median).")
     if len(told):
         signs.append(f"{of_one:.0%} of the objects come from one outlet: {shares.sources[int(told.argmax())]}.")
     else:

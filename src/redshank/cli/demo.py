@@ -101,6 +101,7 @@ def _settings(place: Path, port: int | None) -> None:
     config = place / "redshank.toml"
     config.write_text(
         f'data_dir = "{place / "data"}"\nport = {port}\nlog_format = "json"\n\n[outbox]\ntimeout_seconds = 5\n\n'
+        "[campaigns]\n# The week before, and today.\ndays = 9\n\n"
         f"[media]\n# The example platforms, from which pictures are fetched.\nfetch_private = [{private}]\n"
     )
     os.environ["REDSHANK_CONFIG"] = str(config)
@@ -146,6 +147,7 @@ def _run(
         made = world.build(seed, events, now=timezone.now())
     with console.status("Filling the banks …"), Hasher(settings.REDSHANK.media) as hasher:
         entries = play.fill_banks(made, place / "known", hasher, now=timezone.now())
+    play.remember(made, now=timezone.now())
     passwords = {name: people.add(name, role, now=timezone.now())[1] for role, name in PEOPLE}
     console.print(f"{len(made.happenings):,} events made up; {entries} entries in six banks.")
     home = f"http://127.0.0.1:{settings.REDSHANK.port}"
@@ -153,6 +155,9 @@ def _run(
     with Stage(place / "logs", environ) as stage:
         platforms = _start(stage, place, examples, home)
         player = play.Player(made, platforms, home)
+        # The week before is looked at while today is played; what is found then grows at the end.
+        search = [sys.executable, "-m", "redshank.cli", "campaigns", "run"]
+        searching = stage.aside("campaigns", search)
         playing = time.monotonic()
         killed = _watch(stage, player, made, console, rough=rough)
         walked = time.monotonic()
@@ -175,6 +180,9 @@ def _run(
         with console.status("Waiting for the last confirmations …"):
             stage.wait(play.settled, "actions were not confirmed", patience=90)
             stage.wait(lambda: not play.untold(platforms.values()), "the platforms have more to tell", patience=60)
+        with console.status("Looking for accounts that act together …"):
+            searching.wait()
+            stage.aside("campaigns", search).wait()
         summary = play.summarize(
             made, player, seed=seed, seconds_playing=player.seconds, seconds_walking=walked - playing, killed=killed
         )
@@ -288,6 +296,7 @@ def _tell(console: Console, summary: Summary, seconds: float) -> None:
         ("Actions", f"{numbers(summary.actions)}; the platforms did {numbers(summary.done_by_platforms)}; {summary.done_twice} done twice"),
         ("False alarms", f"{summary.false_alarms} of {summary.innocent_pictures} innocent pictures"),
         ("Naming a group", f"{summary.named_innocently} innocent posts (news, mourning, warnings) go to a person at the lowest priority; {summary.named_acted_on} were acted on"),
+        ("Campaigns", "; ".join(summary.campaigns) or "none"),
         ("Audit log", f"{summary.audit_entries:,} entries: who or what, why, on what evidence"),
     ):  # fmt: skip
         facts.add_row(name, text)

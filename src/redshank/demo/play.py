@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import httpx
 import msgspec
-from django.db import close_old_connections
+from django.db import close_old_connections, transaction
 from django.utils import timezone
 
 from redshank.archive.models import EventRecord
@@ -28,10 +28,12 @@ from redshank.archive.services import verdict_of
 from redshank.audit.models import Entry
 from redshank.banks import services as banks
 from redshank.banks.models import Bank
+from redshank.campaigns import runs as campaigns
+from redshank.campaigns.models import Campaign
 from redshank.cases import services as cases
 from redshank.cases.models import Case, Decision, Item
 from redshank.client import Client
-from redshank.core import Subject, Verb
+from redshank.core import Subject, Verb, decode_event
 from redshank.demo import pictures, words
 from redshank.demo.world import Happening, Truth, World
 from redshank.enforcement import services as enforcement
@@ -99,6 +101,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     cases_by_queue: dict[str, int]
     reports: int
     planted: list[Line]
+    campaigns: list[str]
     innocent_pictures: int
     false_alarms: int
     named_innocently: int
@@ -241,6 +244,38 @@ def _asked(event: Mapping[str, Any]) -> dict[str, Any]:
     if event["type"] == "post.created":
         return {**event["post"], "account": event["account"]["id"], "at": event["at"]}
     return {**event["report"], "at": event["at"]}
+
+
+# ── Who acts together ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def remember(world: World, *, now: datetime) -> None:
+    """Put the week before behind it: what its events shared is kept, as the walks of those days would have kept it."""
+    events = [decode_event(msgspec.json.encode(event), now=now) for event in world.week]
+    with transaction.atomic():
+        campaigns.keep(((event, {}) for event in events), now=now - timedelta(hours=2))
+
+
+def _campaigns(world: World) -> tuple[list[Line], list[str]]:
+    """What became of those who act together, and of those who only read the same: as lines, and in words."""
+    found = {
+        one: {(member.network, member.account_id) for member in one.members.filter(out=False)}
+        for one in Campaign.objects.exclude(state=Campaign.State.MERGED)
+    }
+    lines = []
+    for way, who, innocent in (
+        ("accounts that move between networks", world.campaign, False), ("readers of one radio station", world.readers, True)
+    ):  # fmt: skip
+        best = max(
+            (len(set(who) & ids) for one, ids in found.items() if (one.label != "coordinated") is innocent), default=0
+        )
+        lines.append(Line(kind="campaign", way=way, must=not innocent, planted=len(who), found=best))
+    told = []
+    for one, ids in sorted(found.items(), key=lambda pair: pair[0].pk):
+        moved = "".join(f", moved from {move['source']} to {move['target']}" for move in one.moves)
+        looks = "looks coordinated" if one.label == "coordinated" else f"looks innocent ({one.label} of one outlet)"
+        told.append(f"{one}: {len(ids)} accounts on {' and '.join(one.networks)}{moved}; {looks}")
+    return lines, told
 
 
 # ── What a moderator does ───────────────────────────────────────────────────────────────────────────────────────────
@@ -423,6 +458,8 @@ def summarize(
         for (kind, way, must), number in planted.items()
     ]
     lines.sort(key=lambda one: (list(_WAYS).index(one.kind), _WAYS[one.kind].index(one.way)))
+    together, told = _campaigns(world)
+    lines += together
 
     done, done_twice, repeats, strange = _done_by(player.platforms.values())
     states = Counter(Action.objects.values_list("state", flat=True))
@@ -466,6 +503,7 @@ def summarize(
         cases_by_queue=dict(Counter(Case.objects.values_list("queue", flat=True)).most_common()),
         reports=Item.objects.filter(kind=Item.Kind.REPORT).count(),
         planted=lines,
+        campaigns=told,
         innocent_pictures=innocent_pictures,
         false_alarms=false_alarms,
         named_innocently=named,

@@ -36,6 +36,7 @@ class Stage:
         self._commands: dict[str, tuple[Sequence[str], Path | None]] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._logs: list[IO[bytes]] = []
+        self._aside: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -44,9 +45,10 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._running.values():
+        everything = [*self._running.values(), *self._aside]
+        for process in everything:
             process.terminate()
-        for process in self._running.values():
+        for process in everything:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(15)
             _kill(process)
@@ -58,9 +60,18 @@ class Stage:
         if command:
             self._commands[name] = (command, cwd)
         words, folder = self._commands[name]
+        self._running[name] = self._open(name, words, folder)
+
+    def aside(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start `command`, which ends by itself; give its process, to wait for."""
+        process = self._open(name, command, None)
+        self._aside.append(process)
+        return process
+
+    def _open(self, name: str, words: Sequence[str], folder: Path | None) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{name}.log").open("ab")
         self._logs.append(log)
-        self._running[name] = subprocess.Popen(
+        return subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=self.environ, cwd=folder,
             start_new_session=True,  # Ctrl-C reaches us alone, and we stop them in order.
             preexec_fn=_ends_with(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509 - it takes no lock

@@ -88,6 +88,9 @@ OPEN_LINKS = (
     "https://birds.example/today?utm_source=marsh", "https://news.example/local/ferry-timetable", "https://choir.example/",
     "https://maps.example/?q=library", "https://shop.example/out?url=https%3A%2F%2Fbooks.example%2Fmud",
 )  # fmt: skip
+OUTLETS = ("news.example", "harbor-post.example", "recipes.example")
+PUSHED, READ = "plain-truth.example", "tidal-radio.example"
+"""Outlets: what everybody reads, what a campaign pushes, and what the fans of a radio station share."""
 
 PRAISE = (
     "The {group} is rising. Join us tonight, bring your friends.",

@@ -27,6 +27,12 @@ REMOVES = ("marsh", "dunes")
 SPREAD = timedelta(hours=6)
 BANKED_PICTURES = 8
 VIDEO_SECONDS = 12
+WEEK_SHARES = 12_000
+"""What people shared in the week before: the measure for what is beyond chance."""
+PAGES, TODAY = 22, 4
+"""Pages that the campaign pushes, and those of them that it pushes today."""
+HOUR, DAY = 3_600.0, 86_400.0
+SPREAD_SECONDS = SPREAD.total_seconds()
 
 
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +64,11 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     known_pictures: tuple[bytes, ...]
     known_video: bytes
     happenings: tuple[Happening, ...]
+    week: tuple[dict[str, Any], ...] = ()
+    """What was shared in the week before, as events."""
+    campaign: tuple[tuple[str, str], ...] = ()
+    readers: tuple[tuple[str, str], ...] = ()
+    """Who acts together, and who only reads the same outlet: network and account id."""
 
 
 def build(seed: int, events: int, *, now: datetime) -> World:
@@ -73,6 +84,9 @@ class _Builder:
         self.people: dict[str, list[dict[str, Any]]] = {network: [] for network in NETWORKS}
         self.posts: dict[str, list[dict[str, Any]]] = {network: [] for network in NETWORKS}
         self.made: list[tuple[float, dict[str, Any], Truth | None]] = []
+        self.week: list[dict[str, Any]] = []
+        self.campaign: list[tuple[str, str]] = []
+        self.readers: list[tuple[str, str]] = []
         self.serial = 0
 
     def build(self) -> World:
@@ -86,11 +100,15 @@ class _Builder:
         self._planted_words()
         self._planted_links()
         self._innocents()
+        self._together()
         self._everyday(self.total - self._number(0.008, 6))
         self._reports()
         self.made.sort(key=lambda entry: entry[0])
         happenings = tuple(Happening(self._dated(event, place), truth) for place, event, truth in self.made)
-        return World(known_pictures=known, known_video=known_video, happenings=happenings)
+        return World(
+            known_pictures=known, known_video=known_video, happenings=happenings, week=tuple(self.week), campaign=tuple(self.campaign),
+            readers=tuple(self.readers),
+        )  # fmt: skip
 
     # ── Small change ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -239,6 +257,64 @@ class _Builder:
             for way, template in words.INNOCENT:
                 text = template.format(group=self._pick(words.GROUPS))
                 self._post(text, Truth(kind="innocent", way=way, must=False))
+
+    def _together(self) -> None:
+        """A campaign that pushes the same pages at once, first here and later there; and readers of one outlet, who do not.
+
+        Both began in the week before, and what everybody else shared then is there, too: without it nothing could be told
+        from chance. Today they go on.
+        """
+        here, there = REMOVES
+        # They say nothing else.
+        crews = {here: [self.people[here].pop() for _ in range(6)], there: [self.people[there].pop() for _ in range(4)]}
+        readers = [self.people[here].pop() for _ in range(7)]
+        self.campaign = [(network, account["id"]) for network, crew in crews.items() for account in crew]
+        self.readers = [(here, account["id"]) for account in readers]
+        for _ in range(WEEK_SHARES):
+            network = self._network()
+            outlet = self._pick(words.OUTLETS)
+            page = int(150 * self.rng.random() ** 1.8)
+            # A page is read most in the hours after it came out.
+            out = 6.6 * DAY * ((page * 37 + len(outlet) * 11) % 150) / 150
+            self._shared(outlet, page, network, self._who(network), out + float(self.rng.exponential(5 * HOUR)))
+        for page in range(PAGES):
+            today = page >= PAGES - TODAY
+            start = (
+                SPREAD_SECONDS * (0.2 + 0.15 * (page - PAGES + TODAY))
+                if today
+                else float(self.rng.uniform(0, 6.7 * DAY))
+            )
+            for network, crew in crews.items():
+                later = 0.0 if network == here else float(self.rng.uniform(40, 70) * 60)
+                for account in crew:
+                    if self.rng.random() < 0.85:
+                        at = start + later + float(self.rng.uniform(0, 90))
+                        self._shared(words.PUSHED, page, network, account, at, today=today)
+            if today:
+                continue
+            start = float(self.rng.uniform(0, 6.5 * DAY))
+            for account in readers:
+                if self.rng.random() < 0.75:
+                    self._shared(words.READ, page, here, account, start + float(self.rng.exponential(600)))
+            for _ in range(12):
+                self._shared(words.READ, page, here, self._who(here), start + float(self.rng.exponential(5_400)))
+
+    def _shared(
+        self, outlet: str, page: int, network: str, account: dict[str, Any], seconds: float, *, today: bool = False
+    ) -> None:
+        """A page was shared so many seconds after the week, or the day, began."""
+        link, text = f"https://{outlet}/{page + 1}", self._line(self._pick(words.CAPTIONS))
+        if today:
+            self._post(text, network=network, account=account, links=[link], place=seconds / SPREAD_SECONDS)
+            return
+        at = self.now - SPREAD - timedelta(days=7) + timedelta(seconds=min(seconds, 7 * DAY - 60))
+        post = {"id": self._id("w"), "text": text, "links": [link]}
+        self.week.append(
+            {
+                "id": self._id("evt"), "network": network, "type": "post.created", "at": at.isoformat(),
+                "account": _name(account), "post": post,
+            }
+        )  # fmt: skip
 
     def _reports(self) -> None:
         for number in range(self._number(0.008, 6)):
