@@ -181,7 +181,12 @@ def test_from_the_draft_to_live_and_back_by_its_buttons() -> None:
     assert "is approved. It is not live yet." in press(ada, "versions/1/approve", note="It names calls alone.")
     assert "Version 1 is live." in press(ada, "versions/1/live")
     send(1)
-    assert Case.objects.get().subject_id == "p1"
+    case = Case.objects.get()
+    assert case.subject_id == "p1"
+    link = f"/rules/calls?version={RuleVersion.objects.get().fingerprint}"
+    assert link in mara.get(f"/cases/{case.pk}").content.decode()
+    assert mara.get(link)["Location"] == "/rules/calls/versions/1"
+    assert "This is not the version 0123" in mara.get("/rules/of-a-file?version=0123").content.decode()
     save(lee, OPENS.replace("marching", 'contains(post.text, "fog")'), "/rules/calls/edit", base=1)
     press(lee, "versions/2/review")
     assert "what to change" in ada.get("/rules/calls/versions/2").content.decode()

@@ -63,6 +63,8 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     at: datetime
     because: tuple[str, ...] = ()
+    rule: str = ""
+    version: str = ""
     withheld: str = ""
     confirmed: bool = True
 
@@ -157,7 +159,8 @@ def whys(case: Case, seen: Sequence[Seen]) -> list[Why]:
                 Why(
                     kind="fired",
                     title=fired.description,
-                    detail=f"{fired.rule} · {fired.version}",
+                    rule=fired.rule,
+                    version=fired.version,
                     at=item.at,
                     because=fired.because,
                 )

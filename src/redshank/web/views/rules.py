@@ -136,9 +136,13 @@ def _described(text: str) -> str:
 @require_GET
 @needs("rules.view")
 def rule(request: Asked, rule_id: str) -> HttpResponseBase:
-    """One rule: what it is in words, its versions, and what may be done with it."""
+    """One rule: what it is in words, its versions, and what may be done with it; `?version=` as verdicts name it."""
     stored = _stored(rule_id)
+    asked = request.GET.get("version", "")[:12]
     if stored is not None:
+        then = stored.versions.filter(fingerprint=asked).first() if asked else None
+        if then is not None:
+            return redirect("rule_version", rule_id, then.number)
         return _console_rule(request, stored)
     try:
         loaded = services.in_force().folder.loaded.examples
@@ -152,6 +156,7 @@ def rule(request: Asked, rule_id: str) -> HttpResponseBase:
         "id": rule_id,
         "states": (one.rule.mode, *_expired(one.rule, timezone.now())),
         "text": one.text,
+        "asked": asked if asked != one.rule.version else "",
         "examples": (len(one.fires_on), len(one.silent_on)),
         "may_change": request.user.may("rules.change"),
         "jobs": jobs_of(rule_id),
