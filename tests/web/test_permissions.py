@@ -21,6 +21,7 @@ ARGUMENTS: dict[str, Any] = {
     "tie_id": 1, "exception_id": 1,
 }  # fmt: skip
 WHAT = {
+    "exchange_step": "pause",
     "tie_step": "confirm",
     "rule_step": "retire",
     "rule_version_step": "live",

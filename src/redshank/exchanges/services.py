@@ -270,7 +270,7 @@ def standing(exchange: Exchange, active: Run | None, now: datetime) -> Standing:
         return Standing("running")
     if exchange.failures:
         return Standing("retrying", exchange.last_error)
-    return Standing("current" if exchange.checkpoint_at else "new")
+    return Standing("current" if exchange.checkpoint_at else "unasked")
 
 
 def standings(now: datetime) -> list[tuple[Exchange, Standing]]:

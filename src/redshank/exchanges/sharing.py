@@ -123,6 +123,12 @@ def shareable(share: Share, now: datetime) -> QuerySet[Entry]:
     ).exclude(bank__license="")  # fmt: skip
 
 
+def waiting(share: Share, now: datetime) -> int:
+    """How many entries of its banks are in force and may not leave, as nobody here reviewed them, or for another reason."""
+    in_force = Entry.objects.filter(bank__shares=share, withdrawn_at=None)
+    return in_force.count() - shareable(share, now).count()
+
+
 def publish(share: Share, *, now: datetime) -> Counter[str]:
     """Bring the share up to date; gives how many entries are `shared` now that were not, and how many `withdrawn`.
 

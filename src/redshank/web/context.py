@@ -19,6 +19,7 @@ _PLACES = (
     ("campaigns.view", "campaigns", _("Campaigns"), "m", "/campaigns"),
     ("ties.view", "ties", _("Returning"), "t", "/ties"),
     ("banks.view", "banks", _("Banks"), "b", "/banks"),
+    ("exchanges.view", "exchanges", _("Exchanges"), "i", "/exchange /share"),
     ("rules.view", "rules", _("Rules"), "r", "/rule /backtest"),
     ("archive.search", "search", _("Search"), "f", "/search /events"),
     ("audit.view", "audit", _("Audit log"), "l", "/audit"),
