@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -141,6 +141,14 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     keeps_days: int | None = None
     full_days: int | None = None
     tell: Callable[[Ask, Said], None] | None = None
+
+
+def at_text(seconds: float) -> str:
+    """Seconds since 1970 as people read them; empty for what is out of range."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):
+        return ""
 
 
 def short_key(key: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from redshank.exchanges.records import Aside, Ask, Kind, Option, Page, Record, Said, SourceError, Word
+from redshank.exchanges.records import Aside, Ask, Kind, Option, Page, Record, Said, SourceError, Word, at_text
 
 PAGE = 2000
 KINDS = {
@@ -54,8 +54,10 @@ def fetch(ask: Ask) -> Iterator[Page]:
         yield Page(
             records=tuple(record_of(row) for row in rows),
             checkpoint={"since": since, "page": number + 1, "top": top} if more else {"since": top},
-            reached=str(top),
-            noticed=f"It went back in time, to {back}, after it had reached {since}." if back < since else "",
+            reached=at_text(top),
+            noticed=f"It went back in time, to {at_text(back)}, after it had reached {at_text(since)}."
+            if back < since
+            else "",
         )
         if not more:
             return
@@ -109,9 +111,11 @@ def fetch_feed(ask: Ask) -> Iterator[Page]:
         events.append((int(said), name))
     events.sort()
     newest = max((stamp for stamp, _ in events), default=since)
-    noticed = f"It went back in time, to {newest}, after it had reached {since}." if newest < since else ""
+    noticed = (
+        f"It went back in time, to {at_text(newest)}, after it had reached {at_text(since)}." if newest < since else ""
+    )
     if noticed or not events:
-        yield Page(records=(), checkpoint={"since": since}, reached=str(since), noticed=noticed)
+        yield Page(records=(), checkpoint={"since": since}, reached=at_text(since), noticed=noticed)
     for at, (stamp, name) in enumerate(events):
         if stamp <= since:
             continue
@@ -124,7 +128,7 @@ def fetch_feed(ask: Ask) -> Iterator[Page]:
             rows += thing.get("Attribute") or [] if isinstance(thing, dict) else []
         # Several events can have one time: until all of them are read, the checkpoint stays before it.
         kept = stamp if at + 1 == len(events) or events[at + 1][0] > stamp else max(since, stamp - 1)
-        yield Page(records=tuple(record_of(row) for row in rows), checkpoint={"since": kept}, reached=str(stamp))
+        yield Page(records=tuple(record_of(row) for row in rows), checkpoint={"since": kept}, reached=at_text(stamp))
 
 
 KIND = Kind(

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from redshank.exchanges.http import HttpError
-from redshank.exchanges.records import Aside, Ask, Kind, Page, Record, Said, SourceError, Word
+from redshank.exchanges.records import Aside, Ask, Kind, Page, Record, Said, SourceError, Word, at_text
 
 PAGE = 800
 FIRST = 10
@@ -55,8 +55,10 @@ def fetch(ask: Ask) -> Iterator[Page]:
         yield Page(
             records=tuple(_record(row) for row in found.get("hashRecords", [])),
             checkpoint={"since": since, "next": token} if more else {"since": max(since, reached)},
-            reached=str(max(since, reached)),
-            noticed=f"It went back in time, to {reached}, after it had reached {since}." if reached < since else "",
+            reached=at_text(max(since, reached)),
+            noticed=f"It went back in time, to {at_text(reached)}, after it had reached {at_text(since)}."
+            if reached < since
+            else "",
         )
         if not more:
             return

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from redshank.exchanges.http import HttpError, form
-from redshank.exchanges.records import Aside, Ask, Kind, Option, Page, Record, SourceError
+from redshank.exchanges.records import Aside, Ask, Kind, Option, Page, Record, SourceError, at_text
 
 PAGE = 1000
 KINDS = {"PDQ": "pdq", "MD5": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
@@ -54,14 +54,14 @@ def fetch(ask: Ask) -> Iterator[Page]:
         reached = str(found.get("checkpoint") or after)
         noticed = ""
         if start and _seconds(reached) < _seconds(start):
-            noticed = f"It went back in time, to {reached}, after it had reached {start}."
+            noticed = f"It went back in time, to {at_text(_seconds(reached))}, after it had reached {at_text(_seconds(start))}."
         kept = after if _seconds(reached) < _seconds(after) else reached
         if found.get("next") and kept == after:
             raise SourceError("sends the same page again and again", where=url)
         yield Page(
             records=tuple(_record(row) for row in found["results"]),
             checkpoint={"after": kept},
-            reached=kept.partition(",")[0],
+            reached=at_text(_seconds(kept)) if kept else "",
             noticed=noticed,
         )
         if not found.get("next"):

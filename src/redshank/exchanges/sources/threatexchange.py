@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from redshank.exchanges.http import HttpError, form
-from redshank.exchanges.records import Aside, Ask, Kind, Option, Page, Record, Said, SourceError, Word
+from redshank.exchanges.records import Aside, Ask, Kind, Option, Page, Record, Said, SourceError, Word, at_text
 
 PAGE = 500
 KINDS = {
@@ -63,8 +63,10 @@ def fetch(ask: Ask) -> Iterator[Page]:
         yield Page(
             records=tuple(_record(row, own) for row in found["data"]),
             checkpoint={"since": since, "after": onward, "top": top} if onward else {"since": top},
-            reached=str(top),
-            noticed=f"It went back in time, to {back}, after it had reached {since}." if back < since else "",
+            reached=at_text(top),
+            noticed=f"It went back in time, to {at_text(back)}, after it had reached {at_text(since)}."
+            if back < since
+            else "",
         )
         if not onward:
             return

@@ -198,6 +198,18 @@ def _form(request: Asked, said: Mapping[str, Any], **more: Any) -> HttpResponse:
     return render(request, "console/exchange_form.html", context, status=422 if "problem" in more else 200)
 
 
+def _first(kind: str) -> dict[str, Any]:
+    """What the form says of a kind before anybody typed."""
+    if kind not in KINDS:
+        return {}
+    known = KINDS[kind]
+    options = {option.name: option.default for option in known.options}
+    return {
+        "kind": kind, "address": known.address, "every_minutes": 60, "full_days": known.full_days, "options": options,
+        "banks": [],
+    }  # fmt: skip
+
+
 def _again(data: Any, kind: str) -> dict[str, Any]:
     """What was typed, for the form to show again; a secret is not shown again."""
     prefix = f"{OPTION}{kind}-"
@@ -211,9 +223,7 @@ def make(request: Asked) -> HttpResponseBase:
     """Set up a source."""
     kind = request.POST.get("kind") or request.GET.get("kind", "")
     if request.method == "GET":
-        return _form(
-            request, {"kind": kind, "address": KINDS[kind].address if kind in KINDS else "", "every_minutes": 60}
-        )
+        return _form(request, _first(kind))
     try:
         said = _said(request.POST)
         made = services.add_exchange(
