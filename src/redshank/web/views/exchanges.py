@@ -324,7 +324,7 @@ def share_new(request: Asked) -> HttpResponseBase:
     if request.method == "GET":
         return _share_form(request, {})
     data = request.POST
-    said = {
+    said: dict[str, Any] = {
         "banks": data.getlist("banks"),
         "readers": data.getlist("readers"),
         "description": data.get("description", ""),
