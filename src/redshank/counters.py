@@ -58,6 +58,12 @@ ERRORS = Counter(
     ("way",),
     registry=REGISTRY,
 )
+HELD = Counter(
+    "redshank_effects_held",
+    "Effects of rules that a breaker held, because the rule asked for too much in an hour. A person must look.",
+    ("rule", "effect"),
+    registry=REGISTRY,
+)
 COUNTERS_FAILED = Counter(
     "redshank_counters_failed",
     "Batches of events whose counters could not be had: the table of the counters does not answer.",
@@ -125,6 +131,12 @@ def count_counters_failed(what: str) -> None:
     """Count a batch whose counters could not be had: `what` is read or write."""
     if _counts():
         COUNTERS_FAILED.labels(what).inc()
+
+
+def count_held(rule: str, effect: str) -> None:
+    """Count an effect that a breaker holds."""
+    if _counts():
+        HELD.labels(rule, effect).inc()
 
 
 def count_walk(seconds: float, *, outcome: str) -> None:

@@ -34,6 +34,7 @@ from redshank.core import (
     REASON_KINDS,
     ActionUpdated,
     AddLabel,
+    Effect,
     Event,
     EventError,
     Finding,
@@ -59,9 +60,10 @@ from redshank.evasion.models import ProfileRecord, TieRecord
 from redshank.intake import services as intake
 from redshank.media import FetchError, Hasher, ImageHashes, MediaError, MediaHashes, VideoHashes, fetch
 from redshank.peers import services as peers
-from redshank.rules import Facts, RuleSet, counter_store, says_missing
+from redshank.rules import Facts, RuleSet, breakers, counter_store, harshness, says_missing
 from redshank.rules.counter_store import Book
 from redshank.rules.counting import Ask
+from redshank.rules.effects import kind_of
 from redshank.rules.services import current_rules
 
 log = structlog.get_logger(__name__)
@@ -360,23 +362,19 @@ def _apply(walked: Sequence[_Walked], *, now: datetime) -> dict[tuple[str, str],
     archive.save_verdicts({(w.event.network, w.event.id): w.verdict for w in walked if not w.verdict.is_empty})
     intake.save_reports([w.event for w in walked if isinstance(w.event, ReportReceived)], now=now)
     steps: list[Step] = []
-    requests: list[cases.CaseRequest] = []
-    labels: dict[tuple[str, str], set[str]] = {}
-    asks: list[tuple[_Walked, Fired, list[RequestAction], str]] = []
+    wanted: list[_Wanted] = []
     for w in walked:
         if isinstance(w.event, ActionUpdated):
             _settle(w.event, now=now)
         live = [fired for fired in w.verdict.fired if fired.live]
         if not live:
             continue
-        subject = subject_of(w.event)
         key = event_key(w.event.network, w.event.id)
         evidence = _preserve_if_asked(w, live, now=now)
         for fired in live:
-            actor = f"rule:{fired.rule}@{fired.version}"
             steps.append(
                 Step(
-                    actor=actor,
+                    actor=f"rule:{fired.rule}@{fired.version}",
                     step="verdict",
                     object=f"event:{key}",
                     reason=fired.description,
@@ -384,19 +382,71 @@ def _apply(walked: Sequence[_Walked], *, now: datetime) -> dict[tuple[str, str],
                     body={"because": list(fired.because), "effects": msgspec.to_builtins(fired.effects)},
                 )
             )
-            account = getattr(w.event, "account", None)
-            for effect in fired.effects:
-                if isinstance(effect, AddLabel) and account:
-                    labels.setdefault((w.event.network, account.id), set()).add(effect.label)
-                elif isinstance(effect, OpenCase) and subject:
-                    requests.append(_case_request(w, fired, effect, subject, now=now))
-            actions = [effect for effect in fired.effects if isinstance(effect, RequestAction)]
-            if actions and subject:
-                asks.append((w, fired, actions, evidence))
+            wanted += [_Wanted(w, fired, effect, evidence) for effect in fired.effects]
+    fresh = _do(_admitted(wanted, now=now), steps, now=now)
+    count_matches((w.verdict for w in walked), now=now)
+    return fresh
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    """One effect that a live rule asks for on one event, and the evidence that was kept of it."""
+
+    of: _Walked
+    fired: Fired
+    effect: Effect
+    evidence: str
+
+
+def _admitted(wanted: Sequence[_Wanted], *, now: datetime) -> list[_Wanted]:
+    """What is to be done now, each action on an event once, the mildest first. What breakers hold back is kept."""
+    found = sorted((one for one in wanted if kind_of(one.effect)), key=lambda one: harshness(one.effect))
+    if not found:
+        return []
+    own = {rule.id: rule.at_most for rule in current_rules().rules if rule.at_most}
+
+    def limit_of(wish: breakers.Wish) -> int:
+        return own.get(wish.rule, {}).get(wish.effect) or breakers.limit(settings.REDSHANK.breakers, wish.effect)
+
+    seen: set[tuple[str, str, Effect]] = set()
+    once = []
+    for one in found:
+        what = (one.of.event.network, one.of.event.id, one.effect)
+        if not isinstance(one.effect, RequestAction) or what not in seen:
+            once.append(one)
+        seen.add(what)
+    wishes = [breakers.Wish(one.fired.rule, kind_of(one.effect), one.of.event.network) for one in once]
+    by = breakers.admit(wishes, limit_of, now=now)
+    breakers.hold(
+        [
+            breakers.Held(breaker, one.of.event.network, one.of.event.id, one.fired, one.effect, one.evidence)
+            for one, breaker in zip(once, by, strict=True) if breaker is not None
+        ],
+        now=now,
+    )  # fmt: skip
+    return [one for one, breaker in zip(once, by, strict=True) if breaker is None]
+
+
+def _do(wanted: Sequence[_Wanted], steps: list[Step], *, now: datetime) -> dict[tuple[str, str], set[str]]:
+    """Do what is asked for, and write `steps` before; give the labels that are new, by account."""
+    requests: list[cases.CaseRequest] = []
+    labels: dict[tuple[str, str], set[str]] = {}
+    actions: list[tuple[_Wanted, RequestAction, Subject]] = []
+    for one in wanted:
+        subject = subject_of(one.of.event)
+        account = getattr(one.of.event, "account", None)
+        match one.effect:
+            case AddLabel(label=label) if account:
+                labels.setdefault((one.of.event.network, account.id), set()).add(label)
+            case OpenCase() if subject:
+                requests.append(_case_request(one.of, one.fired, one.effect, subject, now=now))
+            case RequestAction() if subject:
+                actions.append((one, one.effect, subject))
     opened = cases.gather(requests, now=now) if requests else {}
     if opened:
         archive.keep_media_of(request.subject for request in requests)
-        archive.keep_blobs((sha256 for w in walked for sha256 in w.blobs.values() if _has_case(w, opened)), "case")
+        archive.keep_blobs(
+            (sha256 for one in wanted for sha256 in one.of.blobs.values() if _has_case(one.of, opened)), "case"
+        )
     fresh = archive.add_labels(labels)
     for (network, account_id), new in fresh.items():
         steps.append(
@@ -408,23 +458,45 @@ def _apply(walked: Sequence[_Walked], *, now: datetime) -> dict[tuple[str, str],
             )
         )
     record(steps, now=now)
-    for w, fired, actions, evidence in asks:
-        subject = subject_of(w.event)
-        assert subject is not None
-        key = event_key(w.event.network, w.event.id)
+    for one, action, subject in actions:
         enforcement.request_actions(
-            [_ask(action, subject) for action in actions],
-            policy=fired.policy,
-            reason=fired.description,
+            [_ask(action, subject)],
+            policy=one.fired.policy,
+            reason=one.fired.description,
             message="",
-            asked_by=f"rule:{fired.rule}@{fired.version}",
-            key=f"{key}/{fired.rule}",
+            asked_by=f"rule:{one.fired.rule}@{one.fired.version}",
+            # Whichever rule asks: the same action on the same event is one.
+            key=f"{event_key(one.of.event.network, one.of.event.id)}/rules",
             case_id=opened.get((subject.network, subject.kind, subject.id)),
-            evidence=(evidence,) if evidence else (),
+            evidence=(one.evidence,) if one.evidence else (),
             now=now,
         )
-    count_matches((w.verdict for w in walked), now=now)
     return fresh
+
+
+def do_released(*, now: datetime, limit: int = 100) -> int:
+    """Do up to `limit` effects that breakers held and a person let go on; give how many were taken up.
+
+    In one transaction: killed at any point, they are done once. What is about an event that was erased meanwhile goes with it.
+    """
+    with transaction.atomic():
+        taken = breakers.take_released(limit)
+        records = {
+            (found.network, found.event_id): found
+            for found in archive.records_of((one.network, one.event_id) for one in taken)
+        }
+        wanted = []
+        for one in taken:
+            found = records.get((one.network, one.event_id))
+            if found is not None:
+                blobs = msgspec.json.decode(found.blobs) if found.blobs else {}
+                event = decode_event(found.body, now=found.received_at)
+                fired = msgspec.json.decode(one.fired, type=Fired)
+                effect = msgspec.json.decode(one.effect, type=Effect)
+                wanted.append(_Wanted(_Walked(event, archive.verdict_of(found), blobs), fired, effect, one.evidence))
+        _do(wanted, [], now=now)
+        breakers.done(taken)
+    return len(taken)
 
 
 def _preserve_if_asked(w: _Walked, live: Sequence[Fired], *, now: datetime) -> str:

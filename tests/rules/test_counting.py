@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from redshank.rules.counting import HOUR, LATE, MOST, WINDOWS, Ask, Ledger, Series, ask, counter_of, number_of
+from redshank.rules import counting
+from redshank.rules.counting import HOUR, LATE, MOST, WINDOWS, Ledger, Series, counter_of, number_of, numbers_of
 
 _steps = st.sampled_from((0, 1, HOUR - 1, HOUR, HOUR + 1, -1, -HOUR, 23 * HOUR, 24 * HOUR, 168 * HOUR - 1))
 _events = st.lists(st.tuples(_steps, st.sampled_from("ab"), st.sampled_from("xyz")), min_size=1, max_size=30)
 
 
-@settings(deadline=None, max_examples=300)
+def ask(counter, network, per, hit, values):
+    """As compiled rules ask."""
+    return counting.ask(counter, numbers_of(network, per, 20), hit, numbers_of(network, values, 100))
+
+
+@pytest.mark.parametrize("many", [2, 32])
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_events, st.sampled_from(sorted(WINDOWS)), st.booleans())
-def test_a_count_is_what_going_through_all_of_it_says(events, over, distinct):
-    """Whatever the order they come in, and though every series is stored and read again after each."""
+def test_a_count_is_what_going_through_all_of_it_says(many, monkeypatch, events, over, distinct):
+    """Whatever the order they come in, and though every series is stored and read again now and then."""
+    monkeypatch.setattr(counting, "_MANY", many)
     counter = counter_of("count", over=over, distinct=distinct)
     ledger, past, at = Ledger(), [], 10**15
     for step, key, value in events:
@@ -23,8 +32,9 @@ def test_a_count_is_what_going_through_all_of_it_says(events, over, distinct):
         (said,) = ledger.count([ask(counter, "net", key, True, value)], at).values()
         within = [other for when, where, other in past if where == key and at - counter.window < when <= at]
         assert said == (len(set(within)) if distinct else len(within))
-        for number, series in ledger.series.items():
-            ledger.series[number] = Series(series.packed(counter.window), distinct=distinct)
+        if step % 2:
+            for number, series in ledger.series.items():
+                ledger.series[number] = Series(series.packed(counter.window), distinct=distinct)
 
 
 @settings(deadline=None, max_examples=20)
@@ -52,7 +62,7 @@ def test_what_is_over_is_let_go():
     assert len(ledger.series) == 24
     (one, *_) = ledger.series.values()
     for number in range(100, 200):
-        one.add(number * HOUR)
+        one.add(number * HOUR, counter.window)
     assert len(one.packed(counter.window)) == 8 * 25
 
 
@@ -64,7 +74,11 @@ def test_an_event_is_told_the_highest_of_its_keys_and_counts_once_under_each():
     assert ledger.count([ask(counter, "net", ["b", "c"], False, None)], 0) == {counter.id: 1}
     assert ledger.count([ask(counter, "else", ["a"], False, None)], 0) == {counter.id: 0}
     assert ledger.count([ask(counter, "net", [], True, None)], 0) == {counter.id: 0}
-    assert len(ask(counter, "net", [str(number) for number in range(1000)], True, None).series) == 20
+    different = counter_of("distinct", over="day", distinct=True)
+    for values in ((), None):
+        ledger.count([ask(different, "net", "a", True, values)], 0)
+    assert all(series.times for series in ledger.series.values())
+    assert len(ask(counter, "net", [str(number) for number in range(1000)], True, None)[1]) == 20
 
 
 def test_a_value_can_be_taken_out():
@@ -75,4 +89,4 @@ def test_a_value_can_be_taken_out():
     (series,) = ledger.series.values()
     assert series.forget(number_of("net", "b"))
     assert not series.forget(number_of("net", "b"))
-    assert ledger.count([Ask(counter, tuple(ledger.series), False, ())], 0) == {counter.id: 2}
+    assert ledger.count([(counter, tuple(ledger.series), False, ())], 0) == {counter.id: 2}

@@ -82,7 +82,7 @@ def test_counters_say_what_going_through_all_that_came_before_says(tmp_path, whe
     for place, known in enumerate(stream):
         asks = rules.asks(known)
         for number in {
-            number for ask in asks for number in ask.series
+            number for _, numbers, _, _ in asks for number in numbers
         } & ledger.series.keys():  # As if stored and read again.
             series, counter = ledger.series[number], ledger.changed[number]
             ledger.series[number] = Series(series.packed(counter.window), distinct=counter.distinct)

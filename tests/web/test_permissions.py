@@ -17,13 +17,14 @@ OTHER_DOORS = ("api/v1/", "^hma/", "^taxii2/", "healthz", "readyz", "metrics")
 ARGUMENTS: dict[str, Any] = {
     "case_id": 1, "decision_id": 1, "event": 1, "what": "take", "sha256": "0" * 64, "network": "marsh.example",
     "account_id": "a-1", "name": "bank", "rule_id": "rule", "entry_id": 1, "action_id": "act_1", "username": "mara", "number": 1,
-    "job_id": 1, "search_id": 1, "event_id": "e-1", "campaign_id": 1, "change_id": 1, "proposal_id": 1,
+    "job_id": 1, "breaker": 1, "search_id": 1, "event_id": "e-1", "campaign_id": 1, "change_id": 1, "proposal_id": 1,
     "tie_id": 1, "exception_id": 1,
 }  # fmt: skip
 WHAT = {
     "exchange_step": "pause",
     "tie_step": "confirm",
     "rule_step": "retire",
+    "held_settle": "release",
     "rule_version_step": "live",
     "rule_version_review": "approve",
     "campaign_step": "note",

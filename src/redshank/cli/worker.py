@@ -61,6 +61,7 @@ def command(once: bool) -> None:
             ("sweep", _Sweep),
             ("look back", _LookBack),
             ("past", _Past),
+            ("released", _Released),
             ("returning", _Returning),
             ("campaigns", _Campaigns),
             ("exchanges", _Exchanges),
@@ -191,6 +192,20 @@ class _Returning(_Job):
             self._swept = now
             return evasion.forget(now=now) + evasion.forget_old_tokens(now=now)
         return 0
+
+
+class _Released(_Job):
+    """What breakers held and a person let go on."""
+
+    name = "released"
+    idle = (0.5, 2.0)
+
+    def step(self) -> int:
+        from django.utils import timezone
+
+        from redshank.pipeline import do_released
+
+        return do_released(now=timezone.now())
 
 
 class _Sweep(_Job):

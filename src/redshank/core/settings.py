@@ -138,6 +138,18 @@ class ExchangeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = 72
 
 
+class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much one rule may ask for on one network in an hour before a person must look. A rule's `at_most` goes before."""
+
+    actions: Annotated[
+        int, Meta(ge=0, description="Actions of one kind that a rule may take in an hour. 0: no limit.")
+    ] = 200
+    cases: Annotated[int, Meta(ge=0, description="Cases that a rule may open or feed in an hour. 0: no limit.")] = (
+        10_000
+    )
+    labels: Annotated[int, Meta(ge=0, description="Labels that a rule may put in an hour. 0: no limit.")] = 20_000
+
+
 class OutboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How actions leave."""
 
@@ -299,6 +311,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     banks: BankSettings = BankSettings()
     hma: HmaSettings = HmaSettings()
     exchanges: ExchangeSettings = ExchangeSettings()
+    breakers: BreakerSettings = BreakerSettings()
     outbox: OutboxSettings = OutboxSettings()
     archive: ArchiveSettings = ArchiveSettings()
     campaigns: CampaignSettings = CampaignSettings()

@@ -104,6 +104,7 @@ _RUNTIME: dict[str, Any] = {
     "_all": _all,
     "_any": _any,
     "_ask": counting.ask,
+    "_numbers": counting.numbers_of,
     "_field": library.field_of,
     "_hash": _hash,
     "_hashes": _hashes,
@@ -362,17 +363,30 @@ def compile_asks(tag: str, counters: Sequence[tuple[Counting, bool]]) -> Asker:
     """
     emitter = Emitter(tag)
     body: list[str] = []
+    named: dict[str, str] = {}
+
+    def numbers(node: Node, most: int) -> str:
+        """The name of the numbers of `node`, which many counters share."""
+        code = f"_numbers(e.network, {emitter.code(node)}, {most})"
+        if code not in named:
+            named[code] = f"n{len(named)}"
+            body.append(f"{named[code]} = {code}")
+        return named[code]
+
     for number, (found, read) in enumerate(counters):
         counts = True in emitter.outlook.of(found.where) if found.where else True
         counts = counts and (tag not in PASSING or (found.where is not None and asks_for_passing(found.where)))
         if emitter.outlook.of(found.per) == frozenset((None,)) or not (counts or read):
             continue
         emitter.constants[f"q{number}"] = found.counter
-        hit = "False" if not counts else "True" if found.where is None else f"{emitter.code(found.where)} is True"
-        value = "None" if found.value is None else emitter.code(found.value)
-        body += [f"p = {emitter.code(found.per)}", f"h = p is not None and {hit}"]
-        wanted = "p is not None" if read else "h"
-        body += [f"if {wanted}:", f" out.append(_ask(q{number}, e.network, p, h, {value} if h else None))"]
+        keys = numbers(found.per, counting.MAX_KEYS)
+        values = "None" if found.value is None else numbers(found.value, counting.MAX_VALUES)
+        hit = "False" if not counts else "True"
+        if counts and found.where is not None:
+            body.append(f"h = {keys} is not None and {emitter.code(found.where)} is True")
+            hit = "h"
+        wanted = f"{keys} is not None" if read or hit == "True" else "h"
+        body += [f"if {wanted}:", f" out.append(_ask(q{number}, {keys}, {hit}, {values}))"]
     lines = ["def asks(f):", *(f" {line}" for line in [*emitter.prologue(), "out = []", *body, "return out"])]
     asks: Asker = _run(lines, f"<counters for {tag}>", emitter.constants, "asks")
     return asks

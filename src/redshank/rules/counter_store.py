@@ -39,14 +39,15 @@ class Book:
         self._ledger: Ledger | None = None
         wanted: dict[int, Counter] = {}
         hit: set[int] = set()
-        for ask in (ask for one in asks for ask in one):
-            for number in ask.series:
-                wanted[number] = ask.counter
-                if ask.hit:
-                    hit.add(number)
+        for one in asks:
+            for counter, numbers, hits, _ in one:
+                for number in numbers:
+                    wanted[number] = counter
+                if hits and not again:
+                    hit.update(numbers)
         try:
             with _guarded():
-                self._ledger = Ledger(_read(wanted, set() if again else hit))
+                self._ledger = Ledger(_read(wanted, hit))
         except DatabaseError as error:
             _alarm("read", error)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -24,6 +24,8 @@ LATE = 24 * HOUR
 MOST = 1_000
 """As far as a counter counts: from there on it stays there. A key's times beyond that are let go, the oldest first."""
 _SLACK = MOST // 4
+_MANY = 32
+"""Values from which on the newest time of each is held."""
 MAX_KEYS = 20
 """Keys of one event under which it counts; of a longer list, the first."""
 MAX_VALUES = 100
@@ -42,61 +44,77 @@ class Counter(NamedTuple):
     distinct: bool
 
 
-class Ask(NamedTuple):
-    """One counter on one event: the series of its keys, whether the event counts itself, and what values it brings."""
-
-    counter: Counter
-    series: tuple[int, ...]
-    hit: bool
-    values: tuple[int, ...]
+Ask = tuple[Counter, tuple[int, ...], bool, tuple[int, ...]]
+"""One counter on one event: the series of its keys, whether the event counts itself, and the values it brings."""
 
 
 class Series:
-    """One key of one counter: the times of its newest events, ascending, and of a `distinct` the value at each."""
+    """One key of one counter: the times of its newest events, ascending, and of a `distinct` the value at each.
 
-    __slots__ = ("times", "values")
+    Of a `distinct` it can also hold the newest time of each value (`_newest`, ascending in `_fresh`), which makes the counts
+    of events that come in their order quick however many there are.
+    """
+
+    __slots__ = ("_fresh", "_newest", "times", "values")
 
     def __init__(self, packed: bytes = b"", *, distinct: bool = False) -> None:
-        self.times = array("q")
-        self.values = array("q") if distinct else None
         half = len(packed) // 2 if distinct else len(packed)
-        self.times.frombytes(packed[:half])
-        if self.values is not None:
-            self.values.frombytes(packed[half:])
+        self.times = array("q", packed[:half])
+        self.values = array("q", packed[half:]) if distinct else None
+        self._newest: dict[int, int] | None = None
+        self._fresh = self.times
         if sys.byteorder == "big":
             self._swap()
 
-    def add(self, at: int) -> None:
-        """One event at `at`."""
+    def add(self, at: int, window: int) -> int:
+        """One event at `at`; give what `read` then does."""
         times = self.times
-        if not times or at >= times[-1]:
-            times.append(at)
-        else:
-            times.insert(bisect_right(times, at), at)
-        if len(times) > MOST + _SLACK:
+        if times and at < times[-1]:
+            insort(times, at)
+            if len(times) > MOST + _SLACK:
+                del times[:-MOST]
+            return self.read(at, window)
+        times.append(at)
+        found = len(times)
+        if found > MOST + _SLACK:
             del times[:-MOST]
+            found = MOST
+        if times[0] <= at - window:
+            found -= bisect_right(times, at - window)
+        return min(MOST, found)
 
     def add_values(self, at: int, values: Iterable[int]) -> None:
         """One event at `at` that brings `values`."""
-        times, known = self.times, self.values
+        times, known, newest = self.times, self.values, self._newest
         assert known is not None
         for value in values:
             place = bisect_right(times, at)
             times.insert(place, at)
             known.insert(place, value)
+            if newest is not None and (before := newest.get(value, -1)) < at:
+                if before >= 0:
+                    del self._fresh[bisect_right(self._fresh, before) - 1]
+                insort(self._fresh, at)
+                newest[value] = at
         if len(times) > MOST + _SLACK:
             # Only the newest of each value matters to what comes in its order; then the oldest go.
-            newest = dict(zip(known, times, strict=True))
-            kept = sorted((time, value) for value, time in newest.items())[-MOST:]
-            self.times = array("q", [time for time, _ in kept])
-            self.values = array("q", [value for _, value in kept])
+            kept = sorted((time, value) for value, time in dict(zip(known, times, strict=True)).items())[-MOST:]
+            self._set(kept)
 
     def read(self, at: int, window: int) -> int:
         """How many there were after `at - window` and not after `at`."""
         times = self.times
         last = len(times) if not times or times[-1] <= at else bisect_right(times, at)
         first = bisect_right(times, at - window, 0, last)
-        found = last - first if self.values is None or last - first < 2 else len(set(self.values[first:last]))
+        found = last - first
+        if self.values is not None and found > 1:
+            if last < len(times) or found < _MANY:
+                found = len(set(self.values[first:last]))
+            else:
+                if self._newest is None:
+                    self._newest = dict(zip(self.values, times, strict=True))
+                    self._fresh = array("q", sorted(self._newest.values()))
+                found = len(self._fresh) - bisect_right(self._fresh, at - window)
         return min(MOST, found)
 
     def packed(self, window: int) -> bytes:
@@ -107,6 +125,7 @@ class Series:
             del times[:old]
             if values is not None:
                 del values[:old]
+                self._newest = None
         if sys.byteorder == "big":
             self._swap()
         out = times.tobytes() if values is None else times.tobytes() + values.tobytes()
@@ -118,10 +137,13 @@ class Series:
         """Take a value out; whether it was there."""
         if self.values is None or value not in self.values:
             return False
-        kept = [(time, other) for time, other in zip(self.times, self.values, strict=True) if other != value]
-        self.times = array("q", [time for time, _ in kept])
-        self.values = array("q", [other for _, other in kept])
+        self._set([(time, other) for time, other in zip(self.times, self.values, strict=True) if other != value])
         return True
+
+    def _set(self, kept: Sequence[tuple[int, int]]) -> None:
+        self.times = self._fresh = array("q", [time for time, _ in kept])
+        self.values = array("q", [value for _, value in kept])
+        self._newest = None
 
     def _swap(self) -> None:
         self.times.byteswap()
@@ -142,7 +164,7 @@ class Ledger:
         Of several keys, the highest. With `again`, the event was counted before and is not added.
         """
         said: dict[int, int] = {}
-        held = self.series
+        held, changed = self.series, self.changed
         for counter, numbers, hit, values in asks:
             most = 0
             for number in numbers:
@@ -152,12 +174,14 @@ class Ledger:
                         continue
                     series = held[number] = Series(distinct=counter.distinct)
                 if hit and not again:
+                    changed[number] = counter
                     if counter.distinct:
                         series.add_values(at, values)
+                        found = series.read(at, counter.window)
                     else:
-                        series.add(at)
-                    self.changed[number] = counter
-                found = series.read(at, counter.window)
+                        found = series.add(at, counter.window)
+                else:
+                    found = series.read(at, counter.window)
                 most = max(most, found)
             said[counter.id] = most
         return said
@@ -194,19 +218,27 @@ def counter_of(text: str, *, over: str, distinct: bool) -> Counter:
     return Counter(_hash("", text), text, WINDOWS[over], distinct)
 
 
-def ask(counter: Counter, network: str, per: str | Sequence[str], hit: bool, values: str | Sequence[str] | None) -> Ask:
-    """What `counter` asks of an event with these keys; `values` is None for a `count`, and where they are missing."""
-    if isinstance(per, str):
-        series: tuple[int, ...] = (number_of(network, per) ^ counter.id,)
-    else:
-        series = tuple(dict.fromkeys(number_of(network, key) ^ counter.id for key in per[:MAX_KEYS]))
-    if not counter.distinct:
-        return Ask(counter, series, hit, ())
-    if values is None:
-        return Ask(counter, series, False, ())
-    if isinstance(values, str):
-        return Ask(counter, series, hit, (number_of(network, values),))
-    return Ask(counter, series, hit, tuple(dict.fromkeys(number_of(network, one) for one in values[:MAX_VALUES])))
+def numbers_of(network: str, texts: str | Sequence[str] | None, most: int) -> tuple[int, ...] | None:
+    """The numbers of a text, or of each of the first `most` of a list once; None where they are missing."""
+    if texts is None:
+        return None
+    if texts.__class__ is str:
+        return (number_of(network, texts),)
+    if len(texts) < 2:
+        return (number_of(network, texts[0]),) if texts else ()
+    return tuple(dict.fromkeys([number_of(network, one) for one in texts[:most]]))
+
+
+def ask(counter: Counter, keys: tuple[int, ...], hit: bool, values: tuple[int, ...] | None) -> Ask:
+    """What `counter` asks of an event with keys of these numbers; `values` is None for a `count`, and where they are missing.
+
+    An event that brings no value to a `distinct` does not count.
+    """
+    number = counter.id
+    series = (keys[0] ^ number,) if len(keys) == 1 else tuple([key ^ number for key in keys])
+    if counter.distinct:
+        return (counter, series, hit, values) if values else (counter, series, False, ())
+    return (counter, series, hit, ())
 
 
 def alone(asks: Sequence[Ask]) -> Mapping[int, int]:

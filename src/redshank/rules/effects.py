@@ -74,6 +74,37 @@ def read_effects(source: Source, node: Node, *, harmless: bool = False) -> tuple
     return tuple(sorted(out, key=harshness))
 
 
+LIMITED = ("open_case", "label", *(verb for verb in VERBS if verb != "label"))
+"""What `at_most` can limit; `label` is both a label of ours and one that the platform is asked for."""
+
+
+def kind_of(effect: Effect) -> str:
+    """The kind under which an effect is limited; empty for keeping evidence, which nothing ever holds."""
+    match effect:
+        case Preserve():
+            return ""
+        case OpenCase():
+            return "open_case"
+        case AddLabel():
+            return "label"
+        case RequestAction(verb=verb):
+            return verb
+
+
+def read_at_most(source: Source, node: Node, effects: Iterable[Effect]) -> dict[str, int]:
+    """How much of each kind a rule may ask for in an hour: `{suspend: 20, open_case: 500}`."""
+    values = _mapping(source, node, LIMITED)
+    asked = {kind_of(effect) for effect in effects}
+    out: dict[str, int] = {}
+    for name, value in (values or {}).items():
+        number = _integer(source, value, name, 1, 1_000_000)
+        if number is not None:
+            out[name] = number
+        if name not in asked:
+            source.warn_at(value, f"the rule never asks for `{name}`")
+    return out
+
+
 def _effect(source: Source, node: Node) -> Effect | None:
     if isinstance(node, ScalarNode):
         name, name_node, body = node.value, node, None

@@ -21,7 +21,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from redshank.core import Effect, RequestAction
 from redshank.rules.checker import Scope, asks_for_passing, check_expression
 from redshank.rules.diagnostics import Diagnostic, RuleErrors, nearest
-from redshank.rules.effects import fits, read_effects, read_mapping
+from redshank.rules.effects import fits, read_at_most, read_effects, read_mapping
 from redshank.rules.examples import Example, read_examples
 from redshank.rules.library import FUNCTIONS, QUANTIFIERS
 from redshank.rules.outcome import always, applies_to
@@ -51,6 +51,7 @@ _RULE = (
     "when",
     "effects",
     "unsure",
+    "at_most",
     "mode",
     "owner",
     "expires",
@@ -449,6 +450,7 @@ class _Loader:
         tree = self._expression(source, values["when"]) if "when" in values else None
         effects = read_effects(source, values["effects"]) if "effects" in values else ()
         unsure = read_effects(source, values["unsure"], harmless=True) if "unsure" in values else ()
+        at_most = read_at_most(source, values["at_most"], (*effects, *unsure)) if "at_most" in values else {}
         examples = {
             key: read_examples(source, values[key], self._origins, self._counter) if key in values else ()
             for key in ("fires_on", "silent_on")
@@ -480,7 +482,17 @@ class _Loader:
             when=tree.key,
             effects=effects,
             unsure=unsure,
-            version=_version(rule_id, tree.key, effects, unsure, policy, from_match, expires),
+            at_most=at_most,
+            version=_version(
+                rule_id,
+                tree.key,
+                effects,
+                unsure,
+                policy,
+                from_match,
+                expires,
+                *([sorted(at_most.items())] if at_most else ()),
+            ),
             tags=tags,
             file=source.name,
             line=source.line_of(start),

@@ -136,3 +136,51 @@ class CounterSeries(models.Model):
     counter = models.BigIntegerField()
     until = models.BigIntegerField(help_text="The second, since 1970, after which it is of no use.")
     entries = models.BinaryField()
+
+
+class Breaker(models.Model):
+    """One kind of effect of one rule on one network. While `tripped_at` is set, what the rule asks for of it is held."""
+
+    rule = models.CharField(max_length=64)
+    effect = models.CharField(max_length=16)
+    network = models.CharField(max_length=63)
+    passed = models.BinaryField(default=b"", help_text="When effects went through, in the last hour; packed.")
+    tripped_at = models.DateTimeField(null=True, blank=True)
+    most = models.PositiveIntegerField(default=0, help_text="So many an hour were allowed when it tripped.")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("rule", "effect", "network"), name="breaker_once"),)
+        indexes = (models.Index(fields=("tripped_at",), condition=Q(tripped_at__isnull=False), name="breaker_tripped"),)
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.effect} on {self.network}"
+
+
+class HeldEffect(models.Model):
+    """What a rule asked for and a breaker held back, until a person lets it go on or discards it."""
+
+    class State(models.TextChoices):
+        HELD = "held"
+        RELEASED = "released"  # a person let it go on; it will be done at once
+        DONE = "done"
+        DISCARDED = "discarded"
+
+    breaker = models.ForeignKey(Breaker, on_delete=models.PROTECT, related_name="held_effects")
+    network = models.CharField(max_length=63)
+    event_id = models.CharField(max_length=200)
+    fired = models.TextField(help_text="The rule that fired and why, as JSON.")
+    effect = models.TextField(help_text="What it asked for, as JSON.")
+    evidence = models.CharField(max_length=64, blank=True)
+    held_at = models.DateTimeField()
+    state = models.CharField(max_length=9, choices=State.choices, default=State.HELD)
+    settled_by = models.CharField(max_length=160, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("breaker", "state", "id"), name="held_effect_state"),
+            models.Index(fields=("id",), condition=Q(state="released"), name="held_effect_released"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.breaker_id}: {self.network}/{self.event_id}"

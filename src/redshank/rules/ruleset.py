@@ -61,7 +61,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `policy` may be empty; with `policy_from_match` that of the most severe match it asked for goes before.
     `when` is its condition's canonical spelling, names written out; `tags` are the types of event it is asked about;
-    `unsure` is asked for when the condition cannot be evaluated.
+    `unsure` is asked for when the condition cannot be evaluated. `at_most` is how much of a kind it may ask for on one
+    network in an hour, before a person must look, where that is not what the settings say.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     when: str
     effects: tuple[Effect, ...]
     unsure: tuple[Effect, ...]
+    at_most: Mapping[str, int] = {}
     version: str
     tags: tuple[str, ...]
     file: str

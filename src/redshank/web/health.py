@@ -189,6 +189,21 @@ def counters() -> Check:
     return _ok("The counters of the rules can be read and written.")
 
 
+def breakers() -> Check:
+    """No rule asked for so much that a breaker holds it back."""
+    from redshank.rules.breakers import tripped
+
+    found = list(tripped())
+    if not found:
+        return _ok("Nothing is held.")
+    says = "; ".join(
+        f"{row.rule} asked for {row.effect} on {row.network} more than {row.most:,} times in an hour, {row.held:,} are held"
+        for row in found[:3]
+    )
+    more = f"; {len(found) - 3} more" if len(found) > 3 else ""
+    return _warn(f"{says}{more}.", "Look at the system page: release what is held, or discard it.")
+
+
 def clock() -> Check:
     """The wall clock moves as time does, and agrees with the store's."""
     wall, steady = time.time(), time.monotonic()
@@ -316,7 +331,7 @@ def exchanges() -> Check:
 
 READY: tuple[Callable[[], Check], ...] = (store, migrations, disk, rules)
 ALL: tuple[Callable[[], Check], ...] = (
-    store, migrations, disk, data_dir, secret_key, rules, counters, clock, media, connectors, outbox, waiting,
+    store, migrations, disk, data_dir, secret_key, rules, counters, breakers, clock, media, connectors, outbox, waiting,
     exchanges,
 )  # fmt: skip
 

@@ -84,6 +84,8 @@ VERBS: Words = {
     "label": _("Label"),
     "restore": _("Restore"),
 }
+ASKED: Words = {**VERBS, "open_case": _("Open a case")}
+"""What a breaker counts."""
 VERB_KEYS = {"remove": "r", "restrict": "t", "suspend": "s", "label": "l", "restore": "o"}
 """The letter after `a`; on the subject's owner the same letter is a capital."""
 SUBJECTS: Words = {"account": _("account"), "post": _("post"), "media": _("media")}
@@ -197,6 +199,9 @@ STEPS: Words = {
     "entry.opinion": _("a source's opinion kept"),
     "entry.quarantined": _("entry put in quarantine"),
     "entry.released": _("entry let out of quarantine"),
+    "breaker.tripped": _("breaker of a rule tripped"),
+    "breaker.released": _("effects that a breaker held let go on"),
+    "breaker.discarded": _("effects that a breaker held discarded"),
     "rule.saved": _("version of a rule saved"),
     "rule.review_asked": _("rule sent to review"),
     "rule.review_withdrawn": _("rule taken back from review"),

@@ -19,7 +19,7 @@ from redshank.core import Region, short_id
 from redshank.web import charts, showing
 from redshank.web.icons import ICONS, LOGO
 from redshank.web.reading import actor_words
-from redshank.web.words import OBJECTS, RUNS, SOURCES, STATES, STEPS, VERBS, word
+from redshank.web.words import ASKED, OBJECTS, RUNS, SOURCES, STATES, STEPS, VERBS, word
 
 register = template.Library()
 
@@ -237,6 +237,12 @@ _TONES = {
 def verb(name: str) -> str:
     """What is asked of a platform, in words."""
     return word(VERBS, name)
+
+
+@register.filter
+def asked_kind(name: str) -> str:
+    """What a rule asks for, by its kind, in words."""
+    return word(ASKED, name)
 
 
 @register.filter

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from redshank.banks.models import Bank
 from redshank.cases.services import decided
 from redshank.core import Problem, RequestAction
-from redshank.rules import Rule, firings, services
+from redshank.rules import Rule, breakers, firings, services
 from redshank.rules.handbook import Entry, entries
 from redshank.rules.loader import LoadedRule
 from redshank.rules.models import ConsoleRule, RuleVersion
@@ -154,6 +154,7 @@ def rule(request: Asked, rule_id: str) -> HttpResponseBase:
     context = {
         **_in_words(one.rule),
         "id": rule_id,
+        "tripped": list(breakers.tripped(rule_id)),
         "states": (one.rule.mode, *_expired(one.rule, timezone.now())),
         "text": one.text,
         "asked": asked if asked != one.rule.version else "",
@@ -179,6 +180,7 @@ def _console_rule(request: Asked, stored: ConsoleRule) -> HttpResponse:
     context: dict[str, Any] = {
         **(_in_words(checked.rule) if checked.rule else {"rule": None}),
         "id": stored.rule_id,
+        "tripped": list(breakers.tripped(stored.rule_id)),
         "states": (*_states(stored), *(_expired(checked.rule, now) if checked.rule else ())),
         "description": checked.rule.description if checked.rule else _described(shown.text),
         "stored": stored,

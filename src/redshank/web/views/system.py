@@ -23,6 +23,7 @@ from redshank.core import Problem
 from redshank.enforcement import services as enforcement
 from redshank.enforcement.models import Action
 from redshank.exchanges import services as exchanges
+from redshank.rules import breakers
 from redshank.web import reading
 from redshank.web.permissions import Asked, needs
 from redshank.web.words import STEPS, word
@@ -50,6 +51,7 @@ def system(request: Asked) -> HttpResponseBase:
         "disk": disk,
         "disk_share": disk.used / disk.total if disk.total else 0,
         "quarantined": list(quarantine.quarantined()[:20]),
+        "tripped": list(breakers.tripped()[:20]),
         "blobs": Blob.objects.aggregate(n=Count("pk"), size=Sum("size")),
         "alarming": [row for row in exchanges.standings(now) if row[1].alarming],
         "data_dir": settings.DATA_DIR,
