@@ -197,7 +197,8 @@ def breakers() -> Check:
     if not found:
         return _ok("Nothing is held.")
     says = "; ".join(
-        f"{row.rule} asked for {row.effect} on {row.network} more than {row.most:,} times in an hour, {row.held:,} are held"
+        f"{row.rule} asked for {row.effect} on {row.network} more than {row.most:,} times in an hour, "
+        f"{row.held_effects.filter(state='held').count():,} are held"
         for row in found[:3]
     )
     more = f"; {len(found) - 3} more" if len(found) > 3 else ""
