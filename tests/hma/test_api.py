@@ -26,6 +26,8 @@ from redshank.audit.models import Entry as AuditEntry
 from redshank.banks import services as banks
 from redshank.banks.models import Bank, Entry
 from redshank.core import BadInput
+from redshank.exchanges.models import Exchange
+from redshank.exchanges.services import secret_of as exchange_secret
 from redshank.hma import services
 from redshank.hma.signals import TYPES, entry_of
 from redshank.intake.services import make_key
@@ -360,6 +362,61 @@ def test_coop_makes_fills_and_asks_its_bank(hma: Hma, web: Any) -> None:
     assert coop.ask("GET", f"/c/bank/{name}").status_code == 404
 
 
+@pytest.mark.django_db
+def test_coop_makes_a_bank_from_an_exchange_and_asks_how_it_stands(hma: Hma) -> None:
+    name = "COOP_ORG1_SHARED"
+    assert hma.get("/c/exchanges/apis") == ["fb_threatexchange", "ncmec", "stop_ncii"]
+    schema = hma.get("/c/exchanges/api/fb_threatexchange/schema")
+    [field] = schema["config_schema"]["fields"]
+    assert (field["name"], field["type"], field["required"]) == ("privacy_group", "number", True)
+    assert [one["name"] for one in schema["credentials_schema"]["fields"]] == ["api_token"]
+    made = {"bank": name, "api": "fb_threatexchange", "api_json": {"privacy_group": 123}}
+    assert hma.ask("POST", "/c/exchanges", made).status_code == 201
+    assert hma.ask("POST", "/c/exchanges", made).status_code == 403
+    assert hma.ask("PUT", f"/c/bank/{name}", {"enabled_ratio": 0.5}).json()["matching_enabled_ratio"] == 0.5
+    assert hma.get("/c/exchanges") == [name]
+    assert hma.get(f"/c/exchange/{name}") == {
+        "name": name, "api": "fb_threatexchange", "enabled": True, "privacy_group": 123,
+    }  # fmt: skip
+    path = "/c/exchanges/api/fb_threatexchange"
+    assert hma.get(path) == {"supports_authentification": True, "has_set_authentification": False}
+    token = "1234|not-so-secret-here"
+    assert hma.ask("POST", path, {"credential_json": {"api_token": token}}).json()["has_set_authentification"] is True
+    exchange = Exchange.objects.get()
+    assert exchange_secret(exchange) == token
+    assert token not in str(AuditEntry.objects.values_list("body", flat=True))
+    assert hma.get(f"/c/exchange/{name}/status") == {
+        "checkpoint_ts": None, "running_fetch_start_ts": None, "last_fetch_complete_ts": None,
+        "last_fetch_succeeded": None, "up_to_date": False, "fetched_items": 0,
+    }  # fmt: skip
+    assert hma.ask("PUT", f"/c/exchange/{name}", {"enabled": False}).json()["enabled"] is False
+    assert Exchange.objects.get().paused_at is not None
+    assert hma.ask("POST", path, {"credential_json": {}}).json()["has_set_authentification"] is False
+    for _ in range(2):
+        assert hma.ask("DELETE", f"/c/exchange/{name}").json() == {"message": "Exchange deleted"}
+    assert hma.get("/c/banks") == hma.get("/c/exchanges") == []
+    assert hma.ask("GET", f"/c/exchange/{name}/status").status_code == 404
+    assert hma.ask("POST", "/c/exchanges", made).status_code == 201  # the name is free again
+
+
+@pytest.mark.django_db
+def test_what_is_wrong_with_an_exchange_is_said(hma: Hma) -> None:
+    for body in (
+        {"bank": "small", "api": "ncmec"}, {"bank": "X", "api": "sample"}, {"bank": "X"}, {"api": "ncmec"},
+        {"bank": "X", "api": "ncmec", "api_json": []}, {"bank": "X", "api": "ncmec", "api_json": {"only_esp_ids": [1]}},
+        {"bank": "X", "api": "fb_threatexchange", "api_json": {}},
+        {"bank": "X", "api": "fb_threatexchange", "api_json": {"privacy_group": "x"}},
+        {"bank": "X", "api": "ncmec", "api_json": {"environment": "http://10.0.0.1/"}},
+    ):  # fmt: skip
+        answer = hma.ask("POST", "/c/exchanges", body)
+        assert answer.status_code == 400, body
+        assert answer.json()["message"]
+    assert hma.get("/c/banks") == []
+    assert hma.ask("POST", "/c/exchanges/api/ncmec", {"credential_json": {"user": "u"}}).status_code == 400
+    assert hma.ask("GET", "/c/exchanges/api/other").status_code == 400
+    assert hma.ask("GET", "/c/exchanges/api/other/schema").status_code == 404
+
+
 # Better than HMA
 
 
@@ -433,6 +490,7 @@ def test_every_route_but_status_wants_a_key_that_opens_it(hma: Hma, settings: An
         .replace("<bank>", "B")
         .replace("<content>", "1")
         .replace("<name>", "pdq")
+        .replace("<exchange>", "E")
         for one in urlpatterns
     ]
     assert len(paths) == len(set(paths)) > 15

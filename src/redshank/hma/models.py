@@ -14,9 +14,9 @@ class HmaBank(models.Model):
 
 
 class HmaPart(models.Model):
-    """One bank of ours that belongs to an HMA bank."""
+    """One bank of ours that belongs to an HMA bank, or to none any more: its clients do not see it then."""
 
-    whole = models.ForeignKey(HmaBank, on_delete=models.CASCADE, related_name="parts")
+    whole = models.ForeignKey(HmaBank, null=True, blank=True, on_delete=models.SET_NULL, related_name="parts")
     signal_type = models.CharField(max_length=64)
     bank = models.OneToOneField("banks.Bank", on_delete=models.CASCADE, related_name="hma_part")
 
@@ -56,6 +56,29 @@ class HmaSignal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.content_id} {self.signal_type}"
+
+
+class HmaApi(models.Model):
+    """The credentials that a client set for one kind of exchange: HMA has them once for all exchanges of that kind."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    secret = models.BinaryField(help_text="Encrypted under the installation's key.")
+    address = models.CharField(max_length=2000, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class HmaExchange(models.Model):
+    """An exchange that a client made, and the HMA bank that it fills, of the same name."""
+
+    exchange = models.OneToOneField("exchanges.Exchange", on_delete=models.CASCADE, related_name="hma")
+    whole = models.OneToOneField(HmaBank, on_delete=models.CASCADE, related_name="exchange")
+    api = models.CharField(max_length=64)
+    config = models.JSONField(default=dict, help_text="As the client gave it.")
+
+    def __str__(self) -> str:
+        return self.whole.name
 
 
 class HmaSignalType(models.Model):

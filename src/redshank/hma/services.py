@@ -217,7 +217,7 @@ def add_content(
             return _native_id(_add(bank, new[fitting[0]], by=by, now=now))
         content = HmaContent.objects.create(whole=bank, note=note, metadata=dict(metadata))
         rows = [
-            HmaSignal(content=content, signal_type=name, entry_id=_add(_part(bank, name, by=by, now=now), item, by=by, now=now))
+            HmaSignal(content=content, signal_type=name, entry_id=_add(part_of(bank, name, by=by, now=now), item, by=by, now=now))
             for name, item in new.items()
         ]  # fmt: skip
         HmaSignal.objects.bulk_create(rows)
@@ -361,7 +361,7 @@ def _find_known(item: Media | None, hashes: MediaHashes | None, link: str = "") 
 
 def _near(found: list[tuple[int, str]], *, now: datetime) -> list[Near]:
     places = _places_of([entry for entry, _ in found], now=now)
-    return [msgspec.structs.replace(place, distance=far) for entry, far in found for place in places[entry]]
+    return [msgspec.structs.replace(place, distance=far) for entry, far in found for place in places.get(entry, ())]
 
 
 def _places_of(entries: Collection[int], *, now: datetime) -> dict[int, list[Near]]:
@@ -376,7 +376,10 @@ def _places_of(entries: Collection[int], *, now: datetime) -> dict[int, list[Nea
             out[one.entry_id].append(Near(whole.name, whole.ratio, _content_id(one.content_id), NO_DISTANCE, off))
         rest = [pk for pk in part if pk not in out]
         for entry in Entry.objects.filter(pk__in=rest).select_related("bank__hma_part__whole").defer("frames"):
-            config = _config(_owner(entry.bank))
+            owner = _owner(entry.bank)
+            if owner is None:
+                continue
+            config = _config(owner)
             near = Near(config.name, config.matching_enabled_ratio, _native_id(entry.pk), NO_DISTANCE, disabled=False)
             out[entry.pk].append(near)
     return out
@@ -429,7 +432,7 @@ def _config(bank: HmaBank | Bank) -> BankConfig:
     return BankConfig(bank.name, bank.sampled / 100 if bank.active else 0.0)
 
 
-def _owner(bank: Bank) -> HmaBank | Bank:
+def _owner(bank: Bank) -> HmaBank | Bank | None:
     part = getattr(bank, "hma_part", None)
     return part.whole if part else bank
 
@@ -453,7 +456,7 @@ def _free(name: str) -> str:
     return name
 
 
-def _part(whole: HmaBank, name: str, *, by: str, now: datetime) -> Bank:
+def part_of(whole: HmaBank, name: str, *, by: str, now: datetime) -> Bank:
     """Our bank for a signal type of an HMA bank, made at the first need."""
     part = whole.parts.filter(signal_type=name).select_related("bank").first()
     if part is not None:

@@ -13,12 +13,14 @@ import ipaddress
 import json
 import math
 import random
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.core.files.uploadedfile import UploadedFile
@@ -30,7 +32,7 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 from redshank.core import BadInput, Problem
-from redshank.hma import services
+from redshank.hma import collaborations, services
 from redshank.hma.signals import CONTENT_TYPES, PHOTO, TYPES, VIDEO, SignalType, signal_of
 from redshank.intake.services import key_of
 from redshank.media import FetchError, ImageHashes, MediaError, MediaHashes, fetch
@@ -99,7 +101,7 @@ def _route(pattern: str, *, open_to_all: bool = False, **methods: View) -> URLPa
     return re_path(f"^hma/*{regex}$" if not pattern else f"^hma/+{regex}$", serve, name=name)
 
 
-_CAPTURED = {"bank": "[^/]{1,255}", "content": r"\d{1,18}", "name": "[^/]{1,64}"}
+_CAPTURED = {"bank": "[^/]{1,255}", "exchange": "[^/]{1,255}", "content": r"\d{1,18}", "name": "[^/]{1,64}"}
 
 
 def _answer(found: Answer) -> HttpResponseBase:
@@ -512,6 +514,77 @@ def _content_types(request: HttpRequest) -> Answer:
     return [{"name": name, "enabled": True} for name in CONTENT_TYPES]
 
 
+# Exchanges
+
+
+def _apis(request: HttpRequest) -> Answer:
+    return list(collaborations.APIS)
+
+
+def _api(request: _Request, name: str) -> Answer:
+    collaborations.api(name)
+    if request.method == "POST":
+        given = _json(request).get("credential_json")
+        if given is not None:
+            if not isinstance(given, dict):
+                raise _Refused(400, "credential_json is an object")
+            collaborations.set_credentials(name, given, by=request.actor, now=timezone.now())
+    return {
+        "supports_authentification": True,
+        "has_set_authentification": collaborations.has_credentials(name),
+    }
+
+
+def _api_schema(request: HttpRequest, name: str) -> Answer:
+    if name not in collaborations.APIS:
+        raise _Refused(404, f"Exchange API '{name}' not found")
+    api = collaborations.APIS[name]
+    fields = {
+        part: [msgspec.structs.asdict(field) for field in getattr(api, part)] for part in ("config", "credentials")
+    }
+    return {"config_schema": {"fields": fields["config"]}, "credentials_schema": {"fields": fields["credentials"]}}
+
+
+def _exchanges(request: HttpRequest) -> Answer:
+    return collaborations.names()
+
+
+def _exchange_create(request: _Request) -> Answer:
+    body = _json(request)
+    bank, api, config = body.get("bank"), body.get("api"), body.get("api_json", {})
+    if not isinstance(bank, str) or not re.fullmatch("[A-Z0-9_]+", bank):
+        raise _Refused(400, "Field `bank` must match /^[A-Z0-9_]+$/")
+    if not isinstance(config, dict):
+        raise _Refused(400, "Field `api_json` must be object")
+    if not isinstance(api, str):
+        raise _Refused(400, "Field `api_type` is required")
+    if api not in collaborations.APIS:
+        raise _Refused(400, f"No such exchange type '{api[:64]}'")
+    collaborations.make(bank, api, config, by=request.actor, now=timezone.now())
+    return JsonResponse({"message": "Created successfully"}, status=201)
+
+
+def _exchange(request: HttpRequest, exchange: str) -> Answer:
+    return collaborations.shown(collaborations.get(exchange))
+
+
+def _exchange_update(request: _Request, exchange: str) -> Answer:
+    found = collaborations.get(exchange)
+    enabled = _flag(_json(request), "enabled")
+    if enabled is not None:
+        collaborations.switch(found, enabled=enabled, by=request.actor, now=timezone.now())
+    return collaborations.shown(found)
+
+
+def _exchange_delete(request: _Request, exchange: str) -> Answer:
+    collaborations.delete(exchange, by=request.actor, now=timezone.now())
+    return {"message": "Exchange deleted"}
+
+
+def _exchange_status(request: HttpRequest, exchange: str) -> Answer:
+    return collaborations.status(collaborations.get(exchange))
+
+
 # Reading what a client sent
 
 
@@ -568,6 +641,12 @@ urlpatterns: list[URLPattern] = [
     _route("c/bank/<bank>/content", post=_content_add),
     _route("c/bank/<bank>/signal", post=_signal_add),
     _route("c/bank/<bank>/content/<content>", get=_content, put=_content_update, delete=_content_delete),
+    _route("c/exchanges/apis", get=_apis),
+    _route("c/exchanges/api/<name>", get=_api, post=_api),
+    _route("c/exchanges/api/<name>/schema", get=_api_schema),
+    _route("c/exchanges", get=_exchanges, post=_exchange_create),
+    _route("c/exchange/<exchange>", get=_exchange, put=_exchange_update, delete=_exchange_delete),
+    _route("c/exchange/<exchange>/status", get=_exchange_status),
     _route("c/signal_type", get=_signal_types),
     _route("c/signal_type/index", get=_signal_type_index),
     _route("c/signal_type/<name>", put=_signal_type_update),

@@ -1,0 +1,191 @@
+"""HMA's exchanges over ours: each fills an HMA bank of its own name, and is asked by the same workers as any other.
+
+The one idea: HMA has credentials once a kind, ours once an exchange; so what a client sets for a kind goes to every exchange of it.
+"""
+
+from __future__ import annotations
+
+import secrets as random
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.db import transaction
+
+from redshank.audit.services import Step, record
+from redshank.banks.models import Entry
+from redshank.core import BadInput
+from redshank.exchanges import secrets
+from redshank.exchanges import services as exchanges
+from redshank.exchanges.models import Claim, Exchange, Run
+from redshank.hma import services
+from redshank.hma.models import HmaApi, HmaExchange
+from redshank.hma.services import NoSuchThing
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One thing that a client may say of an exchange, or of the credentials of a kind, as HMA describes it."""
+
+    name: str
+    type: str
+    help: str
+    required: bool = True
+    default: Any = None
+    choices: tuple[str, ...] | None = None
+
+
+class Api(msgspec.Struct, frozen=True):
+    """A kind of exchange as HMA calls it: ours, what is said of one, of its credentials, and how these become our secret."""
+
+    kind: str
+    config: tuple[Field, ...]
+    credentials: tuple[Field, ...]
+    secret: Callable[[Mapping[str, Any]], str]
+
+
+APIS = {
+    "fb_threatexchange": Api(
+        "threatexchange", (Field("privacy_group", "number", "Number of the privacy group"),),
+        (Field("api_token", "string", "App token, as ID|SECRET"),), lambda said: str(said["api_token"]),
+    ),
+    "ncmec": Api(
+        "ncmec", (Field("environment", "string", "Address of the hash sharing service"),),
+        (Field("user", "string", "Name"), Field("password", "string", "Password")),
+        lambda said: f"{said['user']}:{said['password']}",
+    ),
+    "stop_ncii": Api(
+        "stopncii", (),
+        (
+            Field("subscription_key", "string", "Subscription key"), Field("fetch_function_key", "string", "Key to fetch"),
+            Field("base_url_override", "string", "Another address", required=False),
+        ),
+        lambda said: f"{said['subscription_key']},{said['fetch_function_key']},",
+    ),
+}  # fmt: skip
+"""The kinds of exchange that HMA and we both know, by HMA's name (threatexchange's `SignalExchangeAPI.get_name`)."""
+
+
+def api(name: str) -> Api:
+    """The kind of that name. Raises `BadInput`."""
+    if name not in APIS:
+        raise BadInput(f"no such Exchange API '{name[:64]}'")
+    return APIS[name]
+
+
+def has_credentials(name: str) -> bool:
+    """Whether a client set credentials for this kind."""
+    return HmaApi.objects.filter(name=name).exists()
+
+
+def set_credentials(name: str, said: Mapping[str, Any], *, by: str, now: datetime) -> None:
+    """Set the credentials of a kind, for its exchanges there are and to come; an empty object takes them away. Raises `BadInput`."""
+    known = api(name)
+    if not said:
+        HmaApi.objects.filter(name=name).delete()
+        record([Step(actor=by, step="hma.credentials_unset", object=f"hma_api:{name}")], now=now)
+        return
+    _check(known.credentials, said)
+    secret, address = known.secret(said), str(said.get("base_url_override") or "")
+    with transaction.atomic():
+        locked = secrets.lock(settings.SECRET_KEY, secret)
+        HmaApi.objects.update_or_create(name=name, defaults={"secret": locked, "address": address})
+        for one in HmaExchange.objects.filter(api=name).select_related("exchange"):
+            exchanges.change_exchange(
+                one.exchange, {"secret": secret, **({"address": address} if address else {})}, by=by, now=now
+            )
+        record([Step(actor=by, step="hma.credentials_set", object=f"hma_api:{name}")], now=now)
+
+
+def names() -> list[str]:
+    """The names of the exchanges that clients made."""
+    return list(HmaExchange.objects.order_by("whole__name").values_list("whole__name", flat=True))
+
+
+def make(name: str, api_name: str, config: Mapping[str, Any], *, by: str, now: datetime) -> None:
+    """Make an exchange, and the HMA bank that it fills. Raises `BadInput`, and as `services.make_bank`."""
+    known = api(api_name)
+    plain = {key: value for key, value in config.items() if key not in {"name", "api", "enabled"}}
+    _check(known.config, plain)
+    with transaction.atomic():
+        whole = services.make_bank(name, 1.0, by=by, now=now)
+        parts = [services.part_of(whole, one, by=by, now=now).name for one in ("pdq", "video_md5")]
+        there = HmaApi.objects.filter(name=api_name).first()
+        secret = secrets.unlock(settings.SECRET_KEY, bytes(there.secret)) if there else ""
+        address = str(plain.pop("environment", "")) or (there.address if there else "")
+        free = name[:64]
+        while Exchange.objects.filter(name=free).exists():
+            free = f"{name[:57]}-{random.token_hex(3)}"
+        made = exchanges.add_exchange(
+            free, kind=known.kind, banks=parts, address=address, options={key: str(value) for key, value in plain.items()},
+            secret=secret, by=by, now=now,
+        )  # fmt: skip
+        HmaExchange.objects.create(exchange=made, whole=whole, api=api_name, config=dict(config))
+        if config.get("enabled") is False:
+            exchanges.pause(made, by=by, now=now)
+
+
+def get(name: str) -> HmaExchange:
+    """The exchange of that name. Raises `NoSuchThing`."""
+    found = HmaExchange.objects.filter(whole__name=name).select_related("exchange", "whole").first()
+    if found is None:
+        raise NoSuchThing(f"Exchange '{name[:255]}' not found")
+    return found
+
+
+def shown(one: HmaExchange) -> dict[str, Any]:
+    """An exchange as HMA shows it."""
+    return {**one.config, "name": one.whole.name, "api": one.api, "enabled": one.exchange.paused_at is None}
+
+
+def switch(one: HmaExchange, *, enabled: bool, by: str, now: datetime) -> None:
+    """Ask it (again), or no more."""
+    if enabled:
+        exchanges.resume(one.exchange, by=by, now=now)
+    else:
+        exchanges.pause(one.exchange, by=by, now=now, reason="Switched off through HMA's API.")
+    one.exchange.refresh_from_db()
+
+
+def delete(name: str, *, by: str, now: datetime) -> None:
+    """Ask it no more, take all that it gave out of force, and forget its name. One that is not there is gone already."""
+    with transaction.atomic():
+        try:
+            found = get(name)
+        except NoSuchThing:
+            return
+        exchanges.pause(found.exchange, by=by, now=now, reason="Deleted through HMA's API.")
+        services.delete_bank(name, by=by, now=now)
+
+
+def status(one: HmaExchange) -> dict[str, Any]:
+    """How fetching stands, in HMA's words; times in seconds since 1970."""
+    active = one.exchange.runs.filter(state__in=exchanges.ACTIVE).first()
+    last = one.exchange.runs.exclude(state__in=exchanges.ACTIVE).first()
+    fetched = Entry.objects.filter(pk__in=Claim.objects.filter(exchange=one.exchange, gone_at=None).values("entry"))
+    return {
+        "checkpoint_ts": _seconds(one.exchange.checkpoint_at),
+        "running_fetch_start_ts": _seconds(active.started_at) if active and active.state != Run.State.HELD else None,
+        "last_fetch_complete_ts": _seconds(last.ended_at) if last else None,
+        "last_fetch_succeeded": last.state == Run.State.DONE if last else None,
+        "up_to_date": bool(one.exchange.checkpoint_at) and not one.exchange.failures and active is None,
+        "fetched_items": fetched.count(),
+    }
+
+
+def _seconds(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp())
+
+
+def _check(fields: tuple[Field, ...], said: Mapping[str, Any]) -> None:
+    known = {field.name: field for field in fields}
+    if strange := sorted(set(said) - known.keys()):
+        raise BadInput(f"Failed to parse: there is no field '{strange[0][:64]}'")
+    for field in fields:
+        given = said.get(field.name)
+        if given in (None, ""):
+            if field.required:
+                raise BadInput(f"Failed to parse: '{field.name}' is required")
+        elif isinstance(given, bool) or not isinstance(given, int if field.type == "number" else str):
+            raise BadInput(f"Failed to parse: '{field.name}' is not a {field.type}")
