@@ -284,6 +284,8 @@ def test_a_backtest_is_asked_for_run_and_shown() -> None:
     assert "6 events" in page
     assert "Events a day" in page
     assert "/accounts/marsh/a1" in page
+    assert "/events/marsh/e1" not in page  # The past is opened by leads.
+    assert "/events/marsh/e1" in lee.get(f"/backtests/{job.pk}").content.decode()
     assert "Nobody has decided on any of them yet." in page
     assert "/backtests/" in lee.get("/rules/calls").content.decode()
     lee.post("/backtest/new", {"version": pk})

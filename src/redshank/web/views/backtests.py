@@ -176,6 +176,7 @@ def backtest(request: Asked, job_id: int) -> HttpResponseBase:
     context |= {
         "versions": {one["id"]: one["version"] for one in job.rules},
         "may_change": request.user.may("rules.change"),
+        "may_search": request.user.may("archive.search"),
     }
     return render(request, "console/backtest.html", context)
 

@@ -243,7 +243,8 @@ def did(request: Asked, rule_id: str) -> HttpResponseBase:
             }
         )
     both = _both(records["live"], records["shadow"]) if len(shown) == 2 else None
-    context = {"id": rule_id, "shown": shown, "both": both, "days": DAYS}
+    may_search = request.user.may("archive.search")
+    context = {"id": rule_id, "shown": shown, "both": both, "days": DAYS, "may_search": may_search}
     page = "console/parts/did.html" if request.htmx else "console/did.html"
     return render(request, page, context)
 
