@@ -190,6 +190,31 @@ def test_a_day_that_is_over_and_one_that_comes_late_are_searched(people: Rows) -
     assert runs.due(now=NOW + timedelta(hours=6)) is None
 
 
+def test_a_search_that_is_cut_off_leaves_nothing_and_is_due_again(
+    people: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(events_of([*people, *group(np.random.default_rng(3), "tern")]))
+    runs.seal(now=NOW + timedelta(hours=1))
+    later = NOW + timedelta(hours=2)
+    wanted = runs.due(now=later)
+    assert wanted is not None
+
+    class Killed(BaseException):
+        pass
+
+    def kill(**kwargs: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run.objects, "create", kill)  # The last thing that a search does.
+        with pytest.raises(Killed):
+            runs.run(wanted, now=later)
+    assert Campaign.objects.count() == Entry.objects.count() == 0
+    assert runs.due(now=later) == wanted
+    assert runs.run(wanted, now=later) is not None
+    assert Campaign.objects.count() == 1
+
+
 def test_an_erased_account_is_gone_here_too_and_the_counts_stay(people: Rows) -> None:
     tern = group(np.random.default_rng(3), "tern", members=6)
     events = events_of([*people, *tern])

@@ -80,6 +80,9 @@ def test_nothing_is_done_before_it_was_seen(client: Client, ids: dict[str, Any])
     page = text(client.get(f"/campaigns/{campaign.pk}"))
     assert "3 members are decided on; 3 action(s) requested" in page
     proposal = Proposal.objects.get()
+    case = text(client.get(f"/cases/{Case.objects.order_by('pk').last().pk}"))  # type: ignore[union-attr]
+    assert f"K-{campaign.pk}: shared" in case
+    assert "Acts together" in case
     client.post(f"/campaigns/proposals/{proposal.pk}/undo", {"note": "Wrong ones."})
     assert set(Action.objects.filter(decision_id__in=proposal.decisions).values_list("state", flat=True)) == {
         "canceled"
@@ -88,11 +91,10 @@ def test_nothing_is_done_before_it_was_seen(client: Client, ids: dict[str, Any])
 
 def test_many_wait_for_a_second_person(client: Client, ids: dict[str, Any]) -> None:
     campaign = Campaign.objects.get(pk=ids["campaign"])
-    form = {
-        "member": list(campaign.members.values_list("pk", flat=True)), "policy": Policy.objects.first().slug,  # type: ignore[union-attr]
+    form: dict[str, Any] = {
+        "policy": Policy.objects.first().slug,  # type: ignore[union-attr]
         "ask": ["label"], "label": "coordinated", "reason": "They push it.", "stage": "do",
     }  # fmt: skip
-    Campaign.objects.filter(pk=campaign.pk)
     for at in range(6):
         campaign.members.create(
             network="marsh.example", account_id=f"more{at}", joined_at=campaign.begins, found_at=campaign.begins,

@@ -250,7 +250,7 @@ def _move(case: Case, asked: Place, known: Collection[str]) -> bool:
 
 
 def _gathered_step(step: str, case: Case, asked: priority.Gathered, items: Sequence[NewItem]) -> Step:
-    actor = f"platform:{case.network}"
+    actor = "system" if asked.source == "person" else f"platform:{case.network}"
     for item in items:
         if item.kind == "fired":
             actor = f"rule:{item.body.get('rule', '')}@{item.body.get('version', '')}"
