@@ -10,18 +10,17 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from pathlib import Path
 
 import msgspec
-from django.db.models import Q
 
-from redshank.archive.models import EventRecord, PastBatch
-from redshank.archive.past_writer import past
+from redshank.archive.past_writer import everything, past
 from redshank.core import event_key
 from redshank.rules.backtest import SAMPLES, Day, Sample, Tried
 from redshank.rules.precision import Precision
 
 MOST = 20_000
-"""Firings that are looked at; of a rule that fired more often, the newest."""
+"""Events that are looked at; of a rule that fired more often, the newest."""
 Subject = tuple[str, str, str]
 Decided = Callable[[Collection[Subject]], Mapping[Subject, bool]]
 
@@ -60,7 +59,7 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rule did since a time. `unsure` counts events on which it could not be evaluated and said so."""
+    """What a rule did since a time, the newest first. `unsure` counts events on which it could not be evaluated and said so."""
 
     since: datetime
     firings: tuple[Firing, ...]
@@ -68,15 +67,30 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     is_cut: bool
 
 
-def recent(rule_id: str, *, live: bool, since: datetime, most: int = MOST) -> Record:
-    """The events since a time, their own, on which a rule fired: live, or in the shadow."""
-    rows = {
-        (row[0], row[1]): row
-        for row in (*_of_the_past(rule_id, live, since, most), *_of_the_store(rule_id, since, most))
-    }
+def recent(rule_id: str, *, since: datetime, most: int = MOST) -> tuple[Record, Record]:
+    """The events since a time, their own, on which a rule fired: live, and in the shadow."""
+    now = everything(since=since)
+    named = f'"rule":"{rule_id}"'
+    rows = [
+        *_of_the_past(rule_id, now.files, since, most),
+        *(
+            (one.network, one.id, one.at, one.account, one.subject_kind, one.subject_id, one.verdict)
+            for one in now.fresh
+            if one.at >= since and named in one.verdict
+        ),
+    ]
+    rows.sort(key=lambda row: row[2], reverse=True)
+    of_live, of_shadow = (_record(rule_id, rows[:most], live, since, len(rows) >= most) for live in (True, False))
+    return of_live, of_shadow
+
+
+Row = tuple[str, str, datetime, str, str, str, str]
+
+
+def _record(rule_id: str, rows: Sequence[Row], live: bool, since: datetime, is_cut: bool) -> Record:
     firings: list[Firing] = []
     unsure = 0
-    for network, event, at, account, kind, subject, verdict in rows.values():
+    for network, event, at, account, kind, subject, verdict in rows:
         fired = _decoder.decode(verdict).fired
         own = next((one for one in fired if one.rule == rule_id and one.live is live), None)
         if own is None:
@@ -97,48 +111,29 @@ def recent(rule_id: str, *, live: bool, since: datetime, most: int = MOST) -> Re
                 beside=tuple(one.rule for one in fired if one.live),
             )
         )
-    firings.sort(key=lambda one: one.at, reverse=True)
-    return Record(since=since, firings=tuple(firings[:most]), unsure=unsure, is_cut=len(rows) >= most)
+    return Record(since=since, firings=tuple(firings), unsure=unsure, is_cut=is_cut)
 
 
-Row = tuple[str, str, datetime, str, str, str, str]
-
-
-def _of_the_past(rule_id: str, live: bool, since: datetime, most: int) -> list[Row]:
+def _of_the_past(rule_id: str, files: Sequence[Path], since: datetime, most: int) -> list[Row]:
     import duckdb
 
-    files = past()
-    column = "rules" if live else "shadow"
     query = (
-        'SELECT network, id, "at", account, subject_kind, subject_id, verdict FROM events '  # noqa: S608
-        f'WHERE list_contains({column}, ?) AND "at" >= ? ORDER BY "at" DESC LIMIT {int(most)}'
+        'SELECT network, id, "at", account, subject_kind, subject_id, verdict FROM events '
+        'WHERE (list_contains(rules, ?) OR list_contains(shadow, ?)) AND "at" >= ? ORDER BY "at" DESC LIMIT ?'
     )
+    values = [rule_id, rule_id, since.astimezone(UTC).replace(tzinfo=None), most]
     for tries in range(3):
-        found = files.files(since=since)
-        if not found:
+        there = [file for file in files if file.exists()]
+        if not there:
             return []
         try:
-            with files.open(found) as database:
-                rows = database.execute(query, [rule_id, since.astimezone(UTC).replace(tzinfo=None)]).fetchall()
+            with past().open(there) as database:
+                rows = database.execute(query, values).fetchall()
             return [(row[0], row[1], row[2].replace(tzinfo=UTC), *row[3:]) for row in rows]
         except duckdb.IOException:  # A file went between listing and reading: retention, or an erasure.
             if tries == 2:
                 raise
     raise AssertionError
-
-
-def _of_the_store(rule_id: str, since: datetime, most: int) -> list[Row]:
-    """Of events that are not in the past yet, and of those that are being written just now."""
-    unwritten = list(PastBatch.objects.filter(written_at=None).values_list("pk", flat=True))
-    named = f'"rule":"{rule_id}"'
-    rows = EventRecord.objects.filter(
-        Q(past_batch=None) | Q(past_batch__in=unwritten), at__gte=since, verdict__contains=named
-    )
-    return list(
-        rows.order_by("-pk").values_list(
-            "network", "event_id", "at", "account_id", "subject_kind", "subject_id", "verdict"
-        )[:most]
-    )
 
 
 def tell(rule_id: str, version: str, mode: str, record: Record, decided: Decided) -> Tried:

@@ -228,7 +228,7 @@ def did(request: Asked, rule_id: str) -> HttpResponseBase:
         judging = {}
     if stored is None and not judging:
         raise Http404(_("There is no rule of this name."))
-    records = {mode: firings.recent(rule_id, live=mode == "live", since=since) for mode in ("live", "shadow")}
+    records = dict(zip(("live", "shadow"), firings.recent(rule_id, since=since), strict=True))
     shown = []
     for mode, record in records.items():
         if not record.firings and mode not in judging:
