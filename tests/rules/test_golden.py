@@ -1,4 +1,4 @@
-"""What a person reads when a rule file is wrong. Each golden/NAME.yaml has its messages beside it in NAME.txt.
+"""What a person reads when a rule file is wrong. Each golden/NAME.yaml or .toml has its messages beside it in NAME.txt.
 
 To write them anew after a wanted change: WRITE_GOLDEN=1 pytest tests/rules/test_golden.py, then read the diff.
 """
@@ -17,7 +17,7 @@ GOLDEN = Path(__file__).parent / "golden"
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((*GOLDEN.glob("*.yaml"), *GOLDEN.glob("*.toml"))), ids=lambda path: path.stem)
 def test_messages_are_as_they_were(path):
     found = "\n\n".join(item.render() for item in check(path, now=NOW)) + "\n"
     golden = path.with_suffix(".txt")
@@ -26,7 +26,7 @@ def test_messages_are_as_they_were(path):
     assert found == golden.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((*GOLDEN.glob("*.yaml"), *GOLDEN.glob("*.toml"))), ids=lambda path: path.stem)
 def test_every_place_is_in_the_file(path):
     lines = path.read_text(encoding="utf-8").splitlines() or [""]
     for item in check(path, now=NOW):

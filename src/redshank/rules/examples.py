@@ -128,7 +128,7 @@ def _read(source: Source, node: Node, origins: Mapping[str, str], named: Named) 
     if not isinstance(node, MappingNode):
         source.error_at(node, "expected an event", "Such as `post: {text: join us}`.")
         return None
-    raw = _plain(source, node)
+    raw = plain(source, node)
     if not isinstance(raw, dict):
         return None
     labels = raw.pop("labels", [])
@@ -295,7 +295,7 @@ def _stated(raw: Any, named: Named) -> int | Mapping[int, int]:
     return out
 
 
-def _plain(source: Source, node: Node) -> Any:
+def plain(source: Source, node: Node) -> Any:
     """The values of a YAML tree; dates stay texts."""
     if isinstance(node, MappingNode):
         out: dict[str, Any] = {}
@@ -304,10 +304,10 @@ def _plain(source: Source, node: Node) -> Any:
             if not isinstance(key, ScalarNode) or name in out:
                 source.error_at(key, f"the key `{name}` stands here twice" if name in out else "expected a plain key")
                 continue
-            out[name] = _plain(source, value)
+            out[name] = plain(source, value)
         return out
     if isinstance(node, SequenceNode):
-        return [_plain(source, item) for item in node.value]
+        return [plain(source, item) for item in node.value]
     kind = node.tag.rpartition(":")[2] if isinstance(node, yaml.nodes.ScalarNode) and not node.style else "str"
     text = str(node.value)
     try:

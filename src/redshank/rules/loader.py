@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from redshank.core import Effect, RequestAction
 from redshank.rules.checker import Scope, asks_for_passing, check_expression
 from redshank.rules.diagnostics import Diagnostic, RuleErrors, nearest
 from redshank.rules.effects import fits, read_at_most, read_effects, read_mapping
-from redshank.rules.examples import Example, read_examples
+from redshank.rules.examples import Example, plain, read_examples
 from redshank.rules.library import FUNCTIONS, QUANTIFIERS
 from redshank.rules.outcome import always, applies_to
 from redshank.rules.ruleset import Mode, Rule, RuleSet
@@ -83,7 +84,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_rules(path: Path, lists: Mapping[str, Collection[str]] = {}) -> RuleSet:
-    """The rules of a file, or of all `*.yaml` and `*.yml` files of a folder, in the order of their names.
+    """The rules of a file, or of all `*.yaml`, `*.yml` and `*.toml` files of a folder, in the order of their names.
 
     `lists` are what `list("name")` finds beside the files' own and those of the folder's `lists/NAME.txt`, which have
     one item a line; blank lines and those that begin with `# ` say nothing. Sets are taken as they are and must not
@@ -111,7 +112,7 @@ def rule_files(path: Path) -> list[Path]:
     """The rule files that a load of `path` reads: itself, or what a folder holds of them, by name."""
     if not path.is_dir():
         return [path]
-    return sorted(found for found in path.iterdir() if found.suffix in (".yaml", ".yml") and found.is_file())
+    return sorted(found for found in path.iterdir() if found.suffix in (".yaml", ".yml", ".toml") and found.is_file())
 
 
 def list_files(path: Path) -> list[Path]:
@@ -164,7 +165,9 @@ class Folder:
         diagnostics = Diagnostics()
         files = rule_files(path)
         if not files:
-            Source(str(path), "", diagnostics).error("the folder has no rule files", 0, 1, "They end in .yaml.")
+            Source(str(path), "", diagnostics).error(
+                "the folder has no rule files", 0, 1, "They end in .yaml or .toml."
+            )
         found = dict(lists)
         for file in list_files(path):
             _read_list(file, found, diagnostics)
@@ -586,6 +589,8 @@ class _Loader:
 
 
 def _text_of(source: Source, node: MappingNode) -> str:
+    if source.is_toml:  # The console writes YAML.
+        return yaml.safe_dump({"rules": [plain(source, node)]}, sort_keys=False, allow_unicode=True, width=120)
     start, end = span_of(node)
     margin = node.start_mark.column
     first, *rest = source.text[start:end].split("\n")

@@ -15,6 +15,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from redshank.rules.diagnostics import Diagnostic
+from redshank.rules.toml_source import Text, TomlError, compose_toml
 
 MAX_FILE = 4 * 1024 * 1024
 """Characters; a larger file is no longer something that a person wrote."""
@@ -55,6 +56,11 @@ class Source:
             self._starts.append(self._starts[-1] + len(line))
         self._diagnostics = diagnostics
 
+    @property
+    def is_toml(self) -> bool:
+        """Whether it is TOML; else it is YAML."""
+        return self.name.endswith(".toml")
+
     def error(self, message: str, start: int, end: int, hint: str = "") -> None:
         """Notes an error that spans the characters from `start` to `end` of the file."""
         self._note("error", message, start, end, hint)
@@ -76,6 +82,8 @@ class Source:
         return min(max(1, bisect_right(self._starts, offset)), len(self.lines))
 
     def _note(self, severity: str, message: str, start: int, end: int, hint: str) -> None:
+        if self.is_toml:
+            message, hint = _in_toml(message), _in_toml(hint)
         line = self.line_of(start)
         column = start - self._starts[line - 1]
         text = self.lines[line - 1]
@@ -92,6 +100,35 @@ class Source:
         )
         if found not in self._diagnostics.found:
             self._diagnostics.found.append(found)
+
+
+_TOML = (
+    ("`- id:`", "`[[rules]]`"),
+    ("`rules:`", "`[[rules]]`"),
+    ("`names:`", "`[names]`"),
+    ("`lists:`", "`[lists]`"),
+    ("`fields:`", "`[fields]`"),
+    ("`when: |`", "`when = '''`"),
+    ("`name: value` lines", "`name = value`"),
+    ("`name: …` lines", "`name = …`"),
+    ("Each begins with `- `: ", "There are "),
+    ("`- preserve`", '`"preserve"`'),
+    ("`- open_case: {queue: media}`", '`{open_case = {queue = "media"}}`'),
+    ("`- post: {text: join us}`", '`{post = {text = "join us"}}`'),
+    ("`post: {text: join us}`", '`{post = {text = "join us"}}`'),
+    ("`label: NAME`", '`{label = "NAME"}`'),
+    ("`action: {suspend: account, hours: 24}`", '`{action = {suspend = "account", hours = 24}}`'),
+    ("`action: {label: post, name: graphic}`", '`{action = {label = "post", name = "graphic"}}`'),
+)
+
+
+def _in_toml(said: str) -> str:
+    """What is said of YAML, as TOML has it."""
+    if said.startswith("To YAML"):
+        return ""
+    for yaml_way, toml_way in _TOML:
+        said = said.replace(yaml_way, toml_way)
+    return said
 
 
 def read_source(path: Path, name: str, diagnostics: Diagnostics) -> Source | None:
@@ -128,6 +165,12 @@ def compose(source: Source) -> MappingNode | None:
             "End it with a line break. If another program is writing it: let that write beside it, then rename.",
         )
         return None
+    if source.is_toml:
+        try:
+            return compose_toml(text)
+        except TomlError as toml_error:
+            source.error(f"not valid TOML: {toml_error}", toml_error.index, toml_error.index + 1)
+            return None
     try:
         depth = 0
         for event in yaml.parse(text, _Loader):
@@ -181,6 +224,8 @@ def offsets_of(source: Source, node: ScalarNode) -> list[int]:
     Folding, quoting and indentation take characters away or put blanks in; all others keep their order, so the value
     is walked along the file's text.
     """
+    if isinstance(node, Text):
+        return node.offsets
     text, value = source.text, node.value
     at, end = node.start_mark.index, node.end_mark.index
     if node.style in ("|", ">"):
