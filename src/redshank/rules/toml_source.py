@@ -10,6 +10,7 @@ import re
 import tomllib
 from typing import Any
 
+from yaml.error import Mark as YamlMark
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MAX_NESTING = 50
@@ -21,14 +22,11 @@ _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", "e": "\x1b", '"': '"', "\\": "\\"}
 
 
-class Mark:
-    """A place in the file, in characters. What begins there is indented by nothing (`column`)."""
-
-    __slots__ = ("index",)
-    column = 0
+class Mark(YamlMark):
+    """A place in the file, in characters. What begins there is indented by nothing."""
 
     def __init__(self, index: int) -> None:
-        self.index = index
+        super().__init__("", index, 0, 0, None, 0)
 
 
 class TomlError(Exception):
