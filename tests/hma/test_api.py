@@ -29,7 +29,7 @@ from redshank.core import BadInput
 from redshank.exchanges.models import Exchange
 from redshank.exchanges.services import secret_of as exchange_secret
 from redshank.hma import services
-from redshank.hma.signals import TYPES, entry_of
+from redshank.hma.signals import entry_of, types
 from redshank.intake.services import make_key
 from redshank.web.hma import urlpatterns
 from tests.media.made import distance, encoded, picture, write_video
@@ -565,8 +565,8 @@ def test_a_deleted_banks_name_is_free_again_and_its_contents_do_not_come_back(hm
     assert hma.get("/m/raw_lookup", signal=FAR, signal_type="pdq")["matches"] == [content]
 
 
-@given(st.sampled_from(sorted(TYPES)), st.text(max_size=200))
+@given(st.sampled_from(sorted(types())), st.text(max_size=200))
 def test_any_text_is_refused_in_words_or_a_signal_that_stays_itself(name: str, text: str) -> None:
     with contextlib.suppress(BadInput):
-        entry = entry_of(TYPES[name], text)
-        assert entry.frames or entry_of(TYPES[name], entry.value) == entry
+        entry = entry_of(types()[name], text)
+        assert entry.frames or entry_of(types()[name], entry.value) == entry

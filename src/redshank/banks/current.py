@@ -35,6 +35,7 @@ from redshank.banks.models import Bank, BankRevision, BankStep, Entry
 from redshank.banks.parted import parts_at
 from redshank.core import Problem
 from redshank.matching import TermIndex
+from redshank.media.plugins import INSTALLED, PluginIndex, indexes
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +94,7 @@ class _View(msgspec.Struct):
     revision: int
     banks: Mapping[int, KnownBank]
     terms: TermIndex
+    plugged: Mapping[str, PluginIndex]
     folder: Path
 
 
@@ -199,6 +201,18 @@ def _terms(banks: Mapping[int, KnownBank]) -> dict[int, KnownEntry]:
     return _in_force(banks, bank__in=of_terms) if of_terms else {}
 
 
+def _plugged(banks: Mapping[int, KnownBank]) -> dict[str, PluginIndex]:
+    """Indexes of plug-ins' kinds. They too are built whole, whenever one of their entries changes."""
+    of_kind: dict[str, list[tuple[int, str]]] = {}
+    for kind in INSTALLED:
+        pks = [pk for pk, bank in banks.items() if bank.kind == kind]
+        if pks:
+            of_kind[kind] = [
+                (pk, entry.value) for pk, entry in _in_force(banks, bank__in=pks).items() if not entry.weak
+            ]
+    return indexes(of_kind)
+
+
 def _view_of(
     catalog: Catalog,
     revision: int,
@@ -206,8 +220,9 @@ def _view_of(
     met: Mapping[int, KnownEntry],
     before: _View | None = None,
     same_terms: bool = False,
+    same_plugged: bool = False,
 ) -> _View:
-    """A view of `catalog`. Of the view `before` the terms stay, and what it met, where nothing of it changed."""
+    """A view of `catalog`. Of the view `before` the terms and plug-ins' indexes stay, and what it met, where nothing changed."""
     banks = _banks()
     if before is None or not same_terms or banks != before.banks:
         terms = _terms(banks)
@@ -215,14 +230,16 @@ def _view_of(
         met = terms if before is None or banks != before.banks else {**met, **terms}
     else:
         index = before.terms
+    kept = before is not None and same_plugged and banks == before.banks
+    plugged = before.plugged if before is not None and kept else _plugged(banks)
     parts = None
     if any(bank.partial for bank in banks.values()):
         parts = parts_at(revision, folder=_folder(), goes_on=before is not None)
     shown = Known(
         catalog, _Shelf(banks), banks.values(), settings.REDSHANK.media, terms=index, met=met, revision=revision,
-        parts=parts,
+        parts=parts, plugged=plugged,
     )  # fmt: skip
-    return _View(shown, revision, banks, index, _folder())
+    return _View(shown, revision, banks, index, plugged, _folder())
 
 
 def _renewed(view: _View) -> _View:
@@ -230,7 +247,7 @@ def _renewed(view: _View) -> _View:
     met = dict(view.known.met) if len(view.known.met) <= MET else {}
     now = time.time()
     met = {pk: entry for pk, entry in met.items() if entry.expires > now}
-    return _view_of(view.known.catalog, view.revision, met=met, before=view, same_terms=True)
+    return _view_of(view.known.catalog, view.revision, met=met, before=view, same_terms=True, same_plugged=True)
 
 
 def _open(number: int) -> _View:
@@ -260,7 +277,9 @@ def _advance(view: _View, number: int) -> _View:
         kinds.add(row.kind)
     _see_to_base(catalog)
     met = {pk: entry for pk, entry in dict(view.known.met).items() if pk not in changed}
-    return _view_of(catalog, number, met=met, before=view, same_terms="term" not in kinds)
+    return _view_of(
+        catalog, number, met=met, before=view, same_terms="term" not in kinds, same_plugged=kinds.isdisjoint(INSTALLED)
+    )
 
 
 def _take_in(catalog: Catalog, *, since: int) -> Iterator[Row]:

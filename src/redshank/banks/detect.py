@@ -36,6 +36,7 @@ from redshank.core import (
 from redshank.core.settings import MediaSettings
 from redshank.matching import TermIndex, link_forms
 from redshank.media import Frame, ImageHashes, MediaHashes, Variant, VideoHashes, VideoVariant
+from redshank.media.plugins import PluginIndex
 from redshank.text import Link, find_links, fold, normalize_link
 
 if TYPE_CHECKING:
@@ -119,15 +120,18 @@ class Known:
         met: Mapping[int, KnownEntry] | None = None,
         revision: int = 0,
         parts: PartIndex | None = None,
+        plugged: Mapping[str, PluginIndex] = {},
     ) -> None:
         """`banks` are those that are switched on; `settings` say what quality and which share are enough; `terms` hold
         those of all banks of terms; `met` are entries that were looked up before; `parts` hold the points of
-        known pictures, None where no bank asks for them.
+        known pictures, None where no bank asks for them; `plugged` what is known of plug-ins' kinds.
         """
         self.revision = revision
         self.catalog = catalog
         self._shelf = shelf
         self._parts = parts
+        self._plugged = plugged
+        self._plugged_texts = [one for one in plugged.values() if "text" in one.plugin.of]
         self._settings = settings
         self._terms = terms or TermIndex(())
         self._entries: dict[int, KnownEntry] = dict(met or {})
@@ -139,7 +143,8 @@ class Known:
         self._sampled = {bank.name: bank.sampled for bank in banks if bank.sampled < 100}
         self._harmless = {bank.kind for bank in banks if bank.harmless}
         self._has_languages = any(bank.languages for bank in banks)
-        self._has_media = not self._kinds.isdisjoint(("pdq", "video", *FILES))
+        self._media_kinds = frozenset(("pdq", "video", *FILES, *plugged))
+        self._has_media = not self._kinds.isdisjoint(self._media_kinds)
         self._radius = {
             kind: max((bank.limit for bank in banks if bank.kind == kind), default=0) for kind in ("pdq", "video")
         }
@@ -212,6 +217,8 @@ class Known:
                 for start, end, url in find_links(text)[:MAX_TEXT_LINKS]:
                     for entry in self._known_link(url, links):
                         found.add_span("links", entry, field, start, end, text)
+            for index in self._plugged_texts:
+                self._find_plugged_text(index, field, text, found)
         if has_links:
             for field, urls in _links(event):
                 for url in urls:
@@ -311,11 +318,29 @@ class Known:
         elif hashes is not None and self._parts is not None:
             whole = {hit.entry for hit in strong}
             strong += [hit for hit in self._parts_in(item.id, hashes, self._parts) if hit.entry not in whole]
+        for signal in hashes.signals if hashes else ():
+            for entry, distance in self._plugged_hits(signal.kind, signal.value):
+                strong.append(_Hit("plug-ins", entry, where, signal.value, distance=distance))
         hits = [*strong, *(weak if strong else ())]
-        if not self._harmless.isdisjoint(("pdq", "video", *FILES)):
+        if not self._harmless.isdisjoint(self._media_kinds):
             hits = self._without_harmless(hits)
         for hit in hits:
             found.add_hit(hit)
+
+    def _plugged_hits(self, kind: str, signal: str) -> list[tuple[int, int | None]]:
+        index = self._plugged.get(kind)
+        hits = index.find(signal) if index else []
+        there = set(self._in_force(entry for entry, _ in hits))
+        return [hit for hit in hits if hit[0] in there]
+
+    def _find_plugged_text(self, index: PluginIndex, field: str, text: str, found: _Found) -> None:
+        signal = index.plugin.of_text(text)
+        hits = self._plugged_hits(index.plugin.kind, signal) if signal else []
+        safe = [hit for hit in hits if self._entries[hit[0]].bank.harmless]
+        nearest = min(((far or 0) for _, far in safe), default=math.inf)
+        for entry, far in hits:
+            if self._entries[entry].bank.harmless or (far or 0) < nearest:
+                found.add_hit(_Hit("plug-ins", entry, Whole(field), signal[:200], distance=far))
 
     def _by_value(self, entry: int) -> tuple[str, int]:
         return self._entries[entry].value, entry
@@ -586,7 +611,7 @@ def _finding(
     return Finding(
         detector=detector,
         kind=kind or bank.kind,
-        score=score if distance is None else 1 - distance / 256,
+        score=score if distance is None or detector == "plug-ins" else 1 - distance / 256,
         where=where,
         seen=seen,
         match=Match(
@@ -598,7 +623,7 @@ def _finding(
             label=known.label,
             source=known.source or bank.source,
             distance=distance,
-            limit=None if distance is None else bank.limit,
+            limit=None if distance is None or detector == "plug-ins" else bank.limit,
             how=how,
             withheld="harmless" if bank.harmless else "quarantined" if known.quarantined else "",
             confirmed=known.confirmed,

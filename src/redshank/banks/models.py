@@ -20,7 +20,7 @@ class Bank(models.Model):
         NAME = "name", "name of an account"
 
     name = models.SlugField(unique=True, max_length=64)
-    kind = models.CharField(max_length=16, choices=Kind.choices)
+    kind = models.CharField(max_length=64, choices=Kind.choices, help_text="One of these, or a plug-in's.")
     description = models.TextField(blank=True)
     policy = models.ForeignKey("policies.Policy", on_delete=models.PROTECT, related_name="banks")
     severity = models.PositiveSmallIntegerField(default=3, help_text="1 (context) to 5 (calls for instant attention).")

@@ -30,7 +30,7 @@ from redshank.banks.current import known as known  # noqa: PLC0414 - part of the
 from redshank.banks.frames import pack_frames
 from redshank.banks.models import Bank, Entry, Opinion
 from redshank.banks.parted import keep_points
-from redshank.banks.values import FILES, KINDS, canonical, weakness
+from redshank.banks.values import FILES, canonical, kinds, weakness
 from redshank.core import BadInput, Problem
 from redshank.media import Frame, ImageHashes, MediaHashes
 from redshank.policies import services as policies
@@ -117,8 +117,8 @@ def make_bank(
     """
     if not name or len(name) > 64 or not all(char.isascii() and (char.isalnum() or char in "-_") for char in name):
         raise Problem("not a name for a bank", where=repr(name)[:80], hint="Use up to 64 letters, digits, - and _.")
-    if kind not in KINDS:
-        raise Problem("no such kind of bank", where=repr(kind)[:80], hint=f"There are {', '.join(KINDS)}.")
+    if kind not in kinds():
+        raise Problem("no such kind of bank", where=repr(kind)[:80], hint=f"There are {', '.join(kinds())}.")
     chosen = policies.get(policy)
     bank = Bank(
         name=name, kind=kind, description=_clean(description, 10_000), policy=chosen, severity=severity,
@@ -576,6 +576,8 @@ def entry_from_media(hashes: MediaHashes, kind: str, *, label: str = "", note: s
     replace = msgspec.structs.replace
     if kind in FILES:
         return replace(entry, value=getattr(hashes, kind))
+    if signal := next((one for one in hashes.signals if one.kind == kind), None):
+        return replace(entry, value=signal.value)
     if isinstance(hashes, ImageHashes):
         if kind == "pdq":
             return replace(entry, value=hashes.pdq, quality=hashes.quality, points=hashes.points)
@@ -667,7 +669,7 @@ def first_rows(bank: Bank, lines: TextIO, most: int) -> list[NewEntry]:
 def canonical_forms(text: str) -> set[str]:
     """What banks of any kind would keep of `text`; empty where none could."""
     forms: set[str] = set()
-    for kind in KINDS:
+    for kind in kinds():
         with suppress(BadInput):
             forms.add(canonical(kind, text))
     return forms

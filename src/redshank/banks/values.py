@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from redshank.core import BadInput
 from redshank.matching import canonical_domain, canonical_url
+from redshank.media import plugins
 from redshank.text import fold
 
 KINDS = ("pdq", "video", "md5", "sha1", "sha256", "sha512", "url", "domain", "term", "name")
@@ -39,7 +40,16 @@ _EMPTY = {name: hashlib.new(name, usedforsecurity=False).hexdigest() for name in
 
 def canonical(kind: str, value: str) -> str:
     """`value` as a bank of `kind` keeps it; the same of what is in form. Raises `BadInput` saying why it cannot be."""
+    if kind.startswith(plugins.PREFIX):
+        if kind not in plugins.INSTALLED:
+            raise BadInput("of a plug-in that is not installed", hint="The setting media.plugins names those that are.")
+        return plugins.INSTALLED[kind].canonical(value)
     return _CANONICAL[kind](kind, value)
+
+
+def kinds() -> tuple[str, ...]:
+    """Every kind of bank there can be here, those of plug-ins as well."""
+    return (*KINDS, *plugins.INSTALLED)
 
 
 def space(kind: str) -> str:

@@ -50,6 +50,12 @@ class MediaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         float,
         Meta(ge=0, le=1, description="Share of either video's seconds that must match before it is called a copy."),
     ] = 0.5
+    plugins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Plug-ins of the threatexchange package, as modules: their signal types become kinds of banks."
+        ),
+    ] = ()
 
 
 class IngestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

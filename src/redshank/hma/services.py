@@ -25,8 +25,9 @@ from redshank.banks.models import Bank, Entry
 from redshank.banks.values import canonical
 from redshank.core import Account, BadInput, Frames, Media, Post, PostCreated, Problem
 from redshank.hma.models import HmaBank, HmaContent, HmaPart, HmaSignal, HmaSignalType
-from redshank.hma.signals import ENOUGH, TYPES, SignalType, entry_of, signal_of_frames, video_of
+from redshank.hma.signals import ENOUGH, SignalType, entry_of, plugged_of, signal_of_frames, types, video_of
 from redshank.media import NEAR, MediaHashes, match_videos
+from redshank.media.plugins import INSTALLED
 
 IN_FORCE, OUT_OF_FORCE = 1, 0
 """`disable_until` of a content that is in force, and of one that is not; more is a time in seconds since 1970."""
@@ -71,7 +72,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
 def signal_types() -> dict[str, float]:
     """The offered signal types, in the setting's order, each with its ratio."""
-    names = [name for name in settings.REDSHANK.hma.signal_types if name in TYPES]
+    known = types()
+    names = [name for name in settings.REDSHANK.hma.signal_types if name in known]
     return dict.fromkeys(names, 1.0) | dict(HmaSignalType.objects.filter(name__in=names).values_list("name", "ratio"))
 
 
@@ -82,7 +84,7 @@ def signal_type(name: str) -> SignalType:
         raise BadInput(f"No such SignalType '{name[:64]}'")
     if offered[name] <= 0:
         raise BadInput(f"SignalType '{name}' is not enabled")
-    return TYPES[name]
+    return types()[name]
 
 
 def set_signal_type(name: str, ratio: float, *, by: str, now: datetime) -> None:
@@ -211,7 +213,7 @@ def add_content(
             raise BadInput(f"Invalid {name} signal: {problem.what}") from None
     with transaction.atomic():
         if isinstance(bank, Bank):
-            fitting = [name for name in new if TYPES[name].kind == bank.kind]
+            fitting = [name for name in new if types()[name].kind == bank.kind]
             if not fitting:
                 raise BadInput(f"bank '{bank.name}' takes {bank.kind}, and none was given")
             return _native_id(_add(bank, new[fitting[0]], by=by, now=now))
@@ -328,6 +330,8 @@ def match_signal(type_: SignalType, signal: str, *, now: datetime) -> list[Near]
     entry_of(type_, signal)
     if type_.name == "vpdq":
         found = _find_known(Media(id="asked"), video_of(signal))
+    elif type_.kind in INSTALLED:
+        found = _find_known(Media(id="asked"), plugged_of(type_.kind, signal))
     elif type_.kind == "url":
         found = _find_known(None, None, link=signal)
     else:
@@ -339,7 +343,7 @@ def match_signal(type_: SignalType, signal: str, *, now: datetime) -> list[Near]
 def match_media(hashes: MediaHashes, names: Iterable[str], *, now: datetime) -> dict[str, list[Near]]:
     """The contents that hashed media match, by signal type; in a changed form as well, which a signal alone cannot tell."""
     found = _find_known(Media(id="asked"), hashes)
-    return {name: _near(found.get(TYPES[name].kind, []), now=now) for name in names}
+    return {name: _near(found.get(types()[name].kind, []), now=now) for name in names}
 
 
 def _find_known(item: Media | None, hashes: MediaHashes | None, link: str = "") -> dict[str, list[tuple[int, str]]]:
@@ -392,6 +396,8 @@ def compare(type_: SignalType, one: str, other: str) -> tuple[bool, dict[str, in
         match = match_videos(video_of(one), video_of(other), limit, quality=ENOUGH, near=NEAR)
         return match.share >= settings.REDSHANK.media.video_share, {}
     left, right = canonical(type_.kind, one), canonical(type_.kind, other)
+    if type_.kind in INSTALLED:
+        return INSTALLED[type_.kind].compare(left, right)
     if type_.kind != "pdq":
         return left == right, {}
     distance = (int(left, 16) ^ int(right, 16)).bit_count()
@@ -408,14 +414,14 @@ class IndexState(msgspec.Struct, frozen=True):
 
 def index_states(names: Iterable[str]) -> dict[str, IndexState]:
     """The state of each signal type's index. What is committed is known within a second."""
-    kinds = {TYPES[name].kind for name in names}
+    kinds = {types()[name].kind for name in names}
     rows = Entry.objects.filter(bank__kind__in=kinds, bank__negative=False, bank__active=True, withdrawn_at=None)
     counted = {
         kind: (number, int(newest.timestamp()))
         for kind, number, newest in rows.values_list("bank__kind").annotate(Count("pk"), Max("added_at"))
     }
     banks.known(fresh=True)
-    found = {name: counted.get(TYPES[name].kind, (0, -1)) for name in names}
+    found = {name: counted.get(types()[name].kind, (0, -1)) for name in names}
     return {name: IndexState(number, number, newest) for name, (number, newest) in found.items()}
 
 
@@ -423,7 +429,7 @@ def index_states(names: Iterable[str]) -> dict[str, IndexState]:
 
 
 def _kinds() -> set[str]:
-    return {TYPES[name].kind for name in signal_types()}
+    return {types()[name].kind for name in signal_types()}
 
 
 def _config(bank: HmaBank | Bank) -> BankConfig:
@@ -468,7 +474,7 @@ def part_of(whole: HmaBank, name: str, *, by: str, now: datetime) -> Bank:
         free = f"{base}-{name.replace('_', '-')}-{secrets.token_hex(3)}"
     switch = _switch(whole.ratio)
     bank = banks.make_bank(
-        free, kind=TYPES[name].kind, policy=policy, severity=severity, by=by, now=now,
+        free, kind=types()[name].kind, policy=policy, severity=severity, by=by, now=now,
         sampled=int(str(switch["sampled"])), description=f"Filled through HMA's API as {whole.name}.",
     )  # fmt: skip
     if not switch["active"]:
@@ -512,7 +518,9 @@ def _find(bank: HmaBank | Bank, content_id: int) -> HmaContent | Entry:
 
 def _signal_name(bank: Bank) -> str:
     part = getattr(bank, "hma_part", None)
-    return part.signal_type if part else next((one.name for one in TYPES.values() if one.kind == bank.kind), bank.kind)
+    return (
+        part.signal_type if part else next((one.name for one in types().values() if one.kind == bank.kind), bank.kind)
+    )
 
 
 def _written(name: str, entry: Entry) -> str:

@@ -15,6 +15,8 @@ from redshank.banks.services import NewEntry
 from redshank.banks.values import canonical
 from redshank.core import BadInput
 from redshank.media import Frame, ImageHashes, MediaHashes, VideoHashes
+from redshank.media.hashes import Signal
+from redshank.media.plugins import INSTALLED
 
 PHOTO, VIDEO = "photo", "video"
 CONTENT_TYPES = (PHOTO, VIDEO)
@@ -28,7 +30,7 @@ class SignalType(msgspec.Struct, frozen=True):
     of: tuple[str, ...]
 
 
-TYPES = {
+_OWN = {
     one.name: one
     for one in (
         SignalType("pdq", "pdq", (PHOTO,)),
@@ -41,7 +43,13 @@ TYPES = {
         SignalType("url", "url", ()),
     )
 }
-"""Every signal type there is. `hma.signal_types` says which of them are offered."""
+
+
+def types() -> dict[str, SignalType]:
+    """Every signal type there is, those of plug-ins as well. `hma.signal_types` says which of them are offered."""
+    plugged = {one.name: SignalType(one.name, one.kind, tuple(sorted(one.of))) for one in INSTALLED.values()}
+    return plugged | _OWN
+
 
 ENOUGH = 50
 """Below this quality, of 100, a picture has no PDQ signal: HMA gives an empty one (PdqSignal.QUALITY_THRESHOLD)."""
@@ -57,6 +65,8 @@ def signal_of(hashes: MediaHashes, type_: SignalType) -> str:
         if not isinstance(hashes, VideoHashes):
             return ""
         return signal_of_frames(hashes.frames)
+    if type_.kind in INSTALLED:
+        return next((one.value for one in hashes.signals if one.kind == type_.kind), "")
     return str(getattr(hashes, type_.kind))
 
 
@@ -72,6 +82,14 @@ def entry_of(type_: SignalType, signal: str, *, note: str = "") -> NewEntry:
     frames = frames_of(signal)
     digest = hashlib.sha256("\n".join(f"{one.second:.3f} {one.pdq}" for one in frames).encode()).hexdigest()
     return NewEntry(value=digest, frames=frames, note=note)
+
+
+def plugged_of(kind: str, signal: str) -> ImageHashes:
+    """Something of which only a plug-in's signal is known."""
+    nothing = "0" * 64
+    return ImageHashes(
+        sha256="", md5="", pdq=nothing, quality=0, width=0, height=0, signals=(Signal(kind, canonical(kind, signal)),)
+    )  # fmt: skip
 
 
 def video_of(signal: str) -> VideoHashes:

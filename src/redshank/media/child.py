@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from redshank.core.settings import MediaSettings
+from redshank.media import plugins
 from redshank.media.hashes import ImageHashes, MediaError, MediaHashes, VideoHashes
 from redshank.media.sniff import HEAD, sniff
 
@@ -69,6 +70,7 @@ def main() -> None:
     limits = msgspec.json.decode(sys.argv[2], type=MediaSettings)
     decoder, encoder = msgspec.msgpack.Decoder(Job), msgspec.msgpack.Encoder()
     _load()
+    plugins.install(limits.plugins)
     _confine(limits)
     while True:
         message, handles, _, _ = socket.recv_fds(pipe, 64 * 1024, 1)
@@ -114,9 +116,10 @@ def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False
         picture = read_gray(file, reader, limits, longest=_points().LONGEST if points else 0)
         hash_, quality, variants = hash_picture(picture)
         plain, mirrored = _points().points_of(picture.gray) if points else (b"", b"")
+        signals = plugins.signals_of(file, "photo")
         return ImageHashes(
             **digests, pdq=hash_, quality=quality, width=picture.width, height=picture.height, variants=variants,
-            points=plain, mirrored_points=mirrored,
+            points=plain, mirrored_points=mirrored, signals=signals,
         )  # fmt: skip
     from redshank.media.video import Video
 
@@ -124,7 +127,7 @@ def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False
         frames = video.frames(key_frames=key_frames)
         return VideoHashes(
             **digests, frames=frames, seconds=video.seconds, width=video.width, height=video.height,
-            variants=video.variants(frames),
+            variants=video.variants(frames), signals=plugins.signals_of(file, "video"),
         )  # fmt: skip
 
 

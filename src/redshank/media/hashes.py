@@ -15,6 +15,13 @@ class Variant(msgspec.Struct, frozen=True):
     quality: int
 
 
+class Signal(msgspec.Struct, frozen=True):
+    """What a plug-in makes of a file: the kind of bank that it is held against, and the value."""
+
+    kind: str
+    value: str
+
+
 class ImageHashes(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
     """A picture. `sha256`, `md5`, `sha1` and `sha512` are of its bytes, in hex, empty where they are not known;
     `width` and `height` as it is shown, in pixels.
@@ -32,6 +39,7 @@ class ImageHashes(msgspec.Struct, frozen=True, kw_only=True, tag="image"):
     sha1: str = ""
     sha512: str = ""
     variants: tuple[Variant, ...] = ()
+    signals: tuple[Signal, ...] = ()
     points: bytes = b""
     mirrored_points: bytes = b""
 
@@ -68,6 +76,7 @@ class VideoHashes(msgspec.Struct, frozen=True, kw_only=True, tag="video"):
     sha1: str = ""
     sha512: str = ""
     variants: tuple[VideoVariant, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
 
 MediaHashes = ImageHashes | VideoHashes

@@ -33,7 +33,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from redshank.core import BadInput, Problem
 from redshank.hma import collaborations, services
-from redshank.hma.signals import CONTENT_TYPES, PHOTO, TYPES, VIDEO, SignalType, signal_of
+from redshank.hma.signals import CONTENT_TYPES, PHOTO, VIDEO, SignalType, signal_of, types
 from redshank.intake.services import key_of
 from redshank.media import FetchError, ImageHashes, MediaError, MediaHashes, fetch
 from redshank.web import previews
@@ -182,7 +182,8 @@ def _hashed(place: Path, content_type: str | None) -> tuple[MediaHashes, str]:
 
 
 def _types(content_type: str, asked: str | None) -> list[SignalType]:
-    offered = [TYPES[name] for name, ratio in services.signal_types().items() if ratio > 0]
+    known = types()
+    offered = [known[name] for name, ratio in services.signal_types().items() if ratio > 0]
     fitting = {one.name: one for one in offered if content_type in one.of}
     if not fitting:
         raise _Refused(500, "No signal types configured!")

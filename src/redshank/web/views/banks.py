@@ -32,6 +32,7 @@ from redshank.banks.values import FILES
 from redshank.cases.models import Case, Item
 from redshank.core import Account, BadInput, Finding, Frames, Media, Part, Post, PostCreated, Problem
 from redshank.media import MediaError, MediaHashes, VideoHashes
+from redshank.media.plugins import INSTALLED
 from redshank.policies import services as policies
 from redshank.web import previews, reading
 from redshank.web.permissions import Asked, needs
@@ -99,7 +100,7 @@ def bank(request: Asked, name: str) -> HttpResponseBase:
         "older": shown[PAGE - 1].pk if len(shown) > PAGE else None,
         "newest": bool(before),
         "may_change": request.user.may("banks.change"),
-        "takes_files": found.kind in ("pdq", "video", *FILES),
+        "takes_files": found.kind in ("pdq", "video", *FILES) or _is_of_media(found.kind),
     }
     return render(request, "console/bank.html", context)
 
@@ -133,7 +134,15 @@ def _said(data: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _form(request: Asked, said: Mapping[str, Any], **more: Any) -> HttpResponse:
-    context = {"said": said, "kinds": Bank.Kind.choices, "policies": policies.active(), **more}
+    context = {
+        "said": said,
+        "kinds": [
+            *Bank.Kind.choices,
+            *((kind, f"{kind} ({', '.join(sorted(one.of))})") for kind, one in INSTALLED.items()),
+        ],
+        "policies": policies.active(),
+        **more,
+    }
     return render(request, "console/bank_form.html", context, status=422 if "problem" in more else 200)
 
 
@@ -280,6 +289,10 @@ def _on_disk(upload: UploadedFile[Any]) -> Iterator[Path]:
         yield place
     finally:
         place.unlink(missing_ok=True)
+
+
+def _is_of_media(kind: str) -> bool:
+    return kind in INSTALLED and not INSTALLED[kind].of.isdisjoint(("photo", "video", "file"))
 
 
 def _hash(upload: UploadedFile[Any]) -> MediaHashes:
