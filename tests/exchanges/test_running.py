@@ -211,6 +211,50 @@ def test_a_list_that_breaks_off_is_taken_whole_or_not_at_all(listed: Any, clock:
     assert living() == all_of(1, 2, 3)
 
 
+def test_a_full_fetch_that_breaks_off_goes_on_and_withdraws_at_its_end_alone(
+    serve: Any, exchange: Any, clock: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("redshank.exchanges.http.TRIES", 1)
+    source = StopNcii()
+    at = int(NOW.timestamp()) - 10_000
+    for number in range(1, 9):
+        source.put("", "md5", md5(number), at + number)
+    server = serve(source)
+    one = exchange("stopncii", server.url, secret=StopNcii.SECRET)
+    go(one, clock)
+    source.rows = [row for row in source.rows if row["hashValue"] != md5(1)]  # It forgot one without a word.
+    server.break_after = len(server.requests) + 2
+    services.ask_now(one, full=True, by="user:ada", now=clock.now)
+    run = go(one, clock)
+    assert (run.state, run.pieces) == (Run.State.FETCHING, 2)
+    assert living() == all_of(*range(1, 9))
+    server.break_after = None
+    clock.pass_(hours=1)
+    assert running.run_due(clock=clock) == 1
+    run.refresh_from_db()
+    assert (run.state, run.cut, run.reason) == (Run.State.DONE, False, "")
+    assert living() == all_of(*range(2, 9))
+
+
+def test_what_no_store_can_keep_is_set_aside_and_nothing_stops_the_others(
+    serve: Any, exchange: Any, clock: Any, limits: Any, monkeypatch: Any
+) -> None:
+    odd = [{"md5": md5(1), "label": "a\u0000b"}, {"md5": "\u0000zz"}, {"id": "k\u0000", "md5": md5(2)}]
+    body = json.dumps(odd)[:-1] + ', {"md5": "' + md5(3) + '", "label": "x\\ud800"}]'
+    server = serve(lambda request: (200, {"ETag": "a"}, body.encode()))
+    one = exchange("json", server.url)
+    run = go(one, clock)
+    assert run.state == Run.State.DONE, run.reason
+    assert all_of(1, 2) <= living()
+    monkeypatch.setattr(running, "_weigh", lambda *args, **kwargs: 1 / 0)
+    clock.pass_(days=1)
+    other = exchange("json", server.url, name="other")
+    assert running.run_due(clock=clock) == 1 == running.run_due(clock=clock)
+    other.refresh_from_db()
+    assert "ZeroDivisionError" in other.last_error
+    assert running.run_due(clock=clock) == 0
+
+
 def test_an_older_list_is_held(listed: Any, clock: Any) -> None:
     listing, one = listed(1, 2, 3, 4)
     listing.headers = {"Last-Modified": "Wed, 01 Jul 2026 10:00:00 GMT"}

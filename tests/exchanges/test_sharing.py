@@ -232,6 +232,30 @@ def test_a_source_is_told_once_what_became_of_what_it_gave(kind: Any, serve: Any
     assert TOLD[kind](source.told), source.told
 
 
+def test_who_changes_their_mind_says_so_again(serve: Any, exchange: Any, clock: Any) -> None:
+    source = Misp()
+    source.put("1", "md5", md5(1), int(NOW.timestamp()) - 10)
+    one = exchange("misp", serve(source).url, secret=Misp.SECRET, tells=True)
+    running.run(one, clock=clock)
+    entry = Entry.objects.get().pk
+
+    def tell() -> None:
+        clock.pass_(minutes=15)
+        telling.queue(now=clock.now)
+        clock.pass_(minutes=1)
+        telling.send_due(clock=clock)
+
+    clock.pass_(minutes=5)
+    banks.confirm_entries([entry], by="user:ada", now=clock.now)
+    tell()
+    banks.dispute_entry(entry, "A logo.", by="user:ada", now=clock.now)
+    tell()
+    banks.settle_dispute(entry, "It is none.", by="user:bob", now=clock.now)
+    banks.dispute_entry(entry, "It is one.", by="user:ada", now=clock.now)
+    tell()
+    assert [row["type"] for _path, row in source.told] == ["0", "1"]
+
+
 def test_a_taxii_source_is_told_by_sightings_and_opinions(
     tmp_path: Any, limits: Any, exchange: Any, clock: Any
 ) -> None:

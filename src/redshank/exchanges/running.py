@@ -184,7 +184,8 @@ def rehearse(
     checkpoint = None if full else exchange.checkpoint
     try:
         read = 0
-        for number, page in enumerate(kind.fetch(_ask(exchange, checkpoint, http, clock(), folder, file)), 1):
+        ask = _ask(exchange, checkpoint, http, clock(), folder, file)
+        for number, page in enumerate(map(_storable, kind.fetch(ask)), 1):
             read += len(page.records)
             _check_number(read)
             _write(folder, number, page)
@@ -272,6 +273,31 @@ def _check_number(read: int) -> None:
 
 
 _pages = msgspec.msgpack.Decoder(Page)
+
+
+def _storable(page: Page) -> Page:
+    """`page` as both stores can keep it: what holds characters that are none is set aside."""
+    try:
+        body = msgspec.msgpack.encode(page)
+    except UnicodeEncodeError:
+        good: list[Record | Aside] = []
+        for one in page.records:
+            try:
+                msgspec.msgpack.encode(one)
+            except UnicodeEncodeError:
+                good.append(Aside("", _plain(str(one), 200), "characters that are none"))
+            else:
+                good.append(one)
+        page = msgspec.structs.replace(page, records=tuple(good))
+        body = msgspec.msgpack.encode(page)
+    if b"\0" not in body:
+        return page
+    checkpoint = {
+        name: value.replace("\0", "") if isinstance(value, str) else value for name, value in page.checkpoint.items()
+    }
+    return msgspec.structs.replace(
+        page, checkpoint=checkpoint, reached=_plain(page.reached, 200), noticed=_plain(page.noticed, 2000)
+    )
 
 
 def _write(folder: Path, number: int, page: Page) -> None:
@@ -371,7 +397,7 @@ def _weigh(exchange: Exchange, folder: Path, *, full: bool, progress: Progress) 
 
 def _show(shown: list[tuple[str, str]], one: str, other: str) -> None:
     if len(shown) < SHOWN:
-        shown.append((one[:200], other[:300]))
+        shown.append((_plain(one, 200), _plain(other, 300)))
 
 
 def _in(marks: NDArray[np.int64], these: Sequence[int]) -> NDArray[np.bool_]:
@@ -405,7 +431,19 @@ class _Running:
 
     def go(self, file: Path | None, *, full: bool) -> Run:
         run = Run.objects.filter(exchange=self.exchange, state__in=services.ACTIVE).first() or self._begin(full)
+        try:
+            return self._go_on(run, file)
+        except LostError:
+            raise
+        except Exception as problem:  # One source's trouble, whatever it is, never stops the others.
+            log.exception("exchange.broken", exchange=self.exchange.name)
+            run.reason = services.plain(problem, self._secret())
+            self._fail(run, run.reason, over=run.state == Run.State.FETCHING)
+            return run
+
+    def _go_on(self, run: Run, file: Path | None) -> Run:
         if run.state == Run.State.FETCHING:
+            run.cut, run.reason = False, ""
             try:
                 self._fetch(run, file)
             except Unchanged:
@@ -468,7 +506,7 @@ class _Running:
     def _fetch_pages(self, run: Run, folder: Path, file: Path | None, http: Http) -> None:
         read = sum(len(page.records) for page, _ in zip(_pieces(folder), range(run.pieces), strict=False)) if run.pieces else 0  # fmt: skip
         ask = _ask(self.exchange, run.checkpoint, http, self.clock(), folder, file)
-        for page in self.kind.fetch(ask):
+        for page in map(_storable, self.kind.fetch(ask)):
             read += len(page.records)
             _check_number(read)
             _write(folder, run.pieces + 1, page)
@@ -557,7 +595,7 @@ class _Running:
             run.reason = why
         with transaction.atomic():
             self.lease.hold()
-            run.save(update_fields=["diff", "state", "reason"])
+            run.save(update_fields=["diff", "state", "reason", "cut"])
             if why:
                 body = {"run": run.pk, "new": diff.new, "leaving": diff.leaving, "listed": diff.listed}
                 step = Step(actor=self.by, step="exchange.held", object=self.by, reason=why, body=body)

@@ -287,4 +287,4 @@ def seen_odd(exchange: Exchange, *, by: str, now: datetime) -> None:
 def plain(problem: Exception, secret: str) -> str:
     """What went wrong in words that hold no secret."""
     said = str(problem) if isinstance(problem, Problem) else f"{type(problem).__name__}: {problem}"
-    return secrets.hide(said, secret)[:2000]
+    return secrets.hide(said.replace("\0", "").encode("utf-8", "replace").decode(), secret)[:2000]
