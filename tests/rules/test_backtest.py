@@ -13,7 +13,7 @@ from redshank.archive import past_writer, services
 from redshank.archive.past import Past, PastEvent
 from redshank.cli import main
 from redshank.core import Account, Finding, Fired, Match, Post, PostCreated, Verdict, Whole, encode_event
-from redshank.rules import Written, load_rules
+from redshank.rules import Trial, Written, load_rules
 from redshank.rules.backtest import SAMPLES, Ruled, backtest
 from redshank.rules.precision import Precision
 from tests.rules.making import facts
@@ -111,6 +111,36 @@ def test_the_same_in_other_files_and_by_two_processes(tmp_path, rules):
     events = [event(number) for number in range(60)]
     one = backtest(past_of(tmp_path / "one", events, 60), rules, processes=1)
     assert backtest(past_of(tmp_path / "many", events[::-1], 9), rules, processes=2) == one
+
+
+COUNTING = """
+rules:
+  - id: often
+    when: count(per=account.id, over="day") >= 3
+    effects: [preserve]
+  - id: many
+    when: distinct(account.id, per=event.network, over="hour", where=contains(post.text, "march")) >= 2
+    effects: [preserve]
+"""
+
+
+def test_counters_are_counted_anew_and_always_come_to_the_same(tmp_path):
+    (tmp_path / "rules.yaml").write_text(COUNTING)
+    rules = Ruled(path=tmp_path / "rules.yaml")
+    events = [event(number) for number in range(60)]
+    expected = {"often": set(), "many": set()}
+    trial = Trial(load_rules(rules.path))
+    for one in events:
+        for fired in trial.judge(msgspec.json.decode(one.body, type=PostCreated))[0]:
+            expected[fired.rule].add(one.id)
+    assert len(expected["often"]) == 60 - 6
+    one = backtest(past_of(tmp_path / "one", events, 60), rules, processes=1)
+    assert {tried.rule: tried.events for tried in one.rules} == {name: len(found) for name, found in expected.items()}
+    assert backtest(past_of(tmp_path / "many", events[::-1], 9), rules, processes=2) == one
+    # A stretch of it begins with what was counted before.
+    since = START + timedelta(hours=30)
+    some = backtest(past_of(tmp_path / "some", events, 7), rules, since=since, processes=1)
+    assert some.rules[0].events == 30
 
 
 def test_a_stretch_of_time(tmp_path, rules):

@@ -2,7 +2,8 @@
 
 Every archived event is judged again, as of its receipt, with the findings of then, and nothing is done about it. Files
 are shared out among processes; what each gives can be added up in any order, samples included, so the same past and the
-same rules always give the same outcome. The past does not hold our labels of then, nor hashes that were reckoned here.
+same rules always give the same outcome. Counters are counted anew from the events themselves: day by day, and within a
+day as they came. The past does not hold our labels of then, nor hashes that were reckoned here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
+from itertools import groupby
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +29,7 @@ import pyarrow.compute as pc
 
 from redshank.archive.past import Past
 from redshank.core import Event, Finding, Fired, OpenCase, event_key, subject_of
+from redshank.rules.counting import Ask, Ledger, moment
 from redshank.rules.diagnostics import RuleErrors
 from redshank.rules.loader import Folder, Written
 from redshank.rules.precision import Precision
@@ -194,15 +197,79 @@ def backtest(
     number = min(processes or os.cpu_count() or 1, len(files))
     say = told or (lambda _done, _whole: None)
     say(0, len(files))
+    before = since - timedelta(microseconds=_reach(rules)) if since and rules.counters else since
+    days = _by_day(past.files(network=network, since=before)) if rules.counters else []
     if number <= 1 and not apart:
-        return _outcome(rules, (_judge(rules, past, file, bounds) for file in files), decided)
-    return _outcome(rules, _side_by_side(past, ruled, files, bounds, max(1, number), apart, say), decided)
+        return _outcome(rules, _one_by_one(rules, past, files, days, bounds), decided)
+    return _outcome(rules, _side_by_side(past, ruled, files, days, bounds, max(1, number), apart, say), decided)
+
+
+def _reach(rules: RuleSet) -> int:
+    return max(found.counter.window for found in rules.counters.values())
+
+
+def _by_day(files: Sequence[Path]) -> list[list[Path]]:
+    return [list(found) for _, found in groupby(files, key=lambda file: file.parent.name)]
+
+
+def _one_by_one(
+    rules: RuleSet, past: Past, files: Sequence[Path], days: Sequence[Sequence[Path]], bounds: _Bounds
+) -> Iterator[_Part]:
+    if not days:
+        yield from (_judge(rules, past, file, bounds, None) for file in files)
+        return
+    ledger, wanted = Ledger(), set(files)
+    for day in days:
+        told = _told(ledger, {file: _asks(rules, past, file) for file in day})
+        yield from (_judge(rules, past, file, bounds, told[file]) for file in day if file in wanted)
+
+
+class _Asked(NamedTuple):
+    """What counters ask of one event, in the order in which events are counted: by receipt."""
+
+    received: int
+    id: str
+    at: int
+    asks: Sequence[Ask]
+
+
+_Told = dict[str, Mapping[int, int]]
+"""What counters say, by event."""
+
+
+def _asks(rules: RuleSet, past: Past, file: Path) -> list[_Asked]:
+    out = []
+    for batch in past.read(file, ("id", "received_at", "body", "verdict")):
+        columns = [batch.column(name).to_pylist() for name in ("id", "received_at", "body", "verdict")]
+        for id_, received, body, verdict in zip(*columns, strict=True):
+            try:
+                event = _event_decoder.decode(body)
+                seen = _seen_decoder.decode(verdict).findings if verdict else ()
+            except msgspec.MsgspecError:
+                continue
+            findings = tuple(finding for finding in seen if not (finding.match and finding.match.withheld))
+            when = received.replace(tzinfo=UTC)
+            if asks := rules.asks(Facts(event, findings, when)):
+                out.append(_Asked(moment(when), id_, moment(event.at), asks))
+    return out
+
+
+def _told(ledger: Ledger, asked: Mapping[Path, Sequence[_Asked]]) -> dict[Path, _Told]:
+    """Count one day's events, as they came."""
+    told: dict[Path, _Told] = {file: {} for file in asked}
+    everyone = sorted((one[:3], file, one.asks) for file, found in asked.items() for one in found)
+    for (_, id_, at), file, asks in everyone:
+        told[file][id_] = ledger.count(asks, at)
+    if everyone:
+        ledger.sweep(min(at for (_, _, at), _, _ in everyone))
+    return told
 
 
 def _side_by_side(
     past: Past,
     ruled: Ruled,
     files: Sequence[Path],
+    days: Sequence[Sequence[Path]],
     bounds: _Bounds,
     number: int,
     apart: bool,
@@ -211,7 +278,18 @@ def _side_by_side(
     context = get_context("spawn")
     pool = ProcessPoolExecutor(number, context, initializer=_begin, initargs=(past.root, ruled, bounds, apart))
     try:
-        left = {pool.submit(_judge_here, file) for file in files}
+        left = {pool.submit(_judge_here, file, None) for file in files} if not days else set()
+        ledger, wanted = Ledger(), set(files)
+        for day in days:  # While one day is judged, the next is asked.
+            asked = {file: pool.submit(_asks_here, file) for file in day}
+            while not all(one.done() for one in asked.values()):
+                wait(asked.values(), timeout=1)
+            told = _told(ledger, {file: one.result() for file, one in asked.items()})
+            left |= {pool.submit(_judge_here, file, told[file]) for file in day if file in wanted}
+            done = {one for one in left if one.done()}
+            left -= done
+            for one in done:
+                yield one.result()
         while left:
             done, left = wait(left, timeout=1, return_when=FIRST_COMPLETED)
             for one in done:
@@ -241,13 +319,19 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _judge_here(file: Path) -> _Part:
+def _judge_here(file: Path, counts: _Told | None) -> _Part:
     assert _here is not None
     rules, past, bounds = _here
-    return _judge(rules, past, file, bounds)
+    return _judge(rules, past, file, bounds, counts)
 
 
-def _judge(rules: RuleSet, past: Past, file: Path, bounds: _Bounds) -> _Part:
+def _asks_here(file: Path) -> list[_Asked]:
+    assert _here is not None
+    rules, past, _ = _here
+    return _asks(rules, past, file)
+
+
+def _judge(rules: RuleSet, past: Past, file: Path, bounds: _Bounds, counts: _Told | None) -> _Part:
     tallies = {rule.id: _Tally() for rule in rules.rules if rule.mode != "off"}
     hashes: dict[str, int] = {}
     events = unread = 0
@@ -276,7 +360,10 @@ def _judge(rules: RuleSet, past: Past, file: Path, bounds: _Bounds) -> _Part:
             events += 1
             first, last = min(first, at), max(last, at)
             findings = tuple(finding for finding in seen if not (finding.match and finding.match.withheld))
-            fired, errors = rules.evaluate(Facts(event, findings, received.replace(tzinfo=UTC)))
+            facts = Facts(event, findings, received.replace(tzinfo=UTC))
+            if counts is not None:
+                facts.counts = counts.get(id_, {})
+            fired, errors = rules.evaluate(facts)
             for error in errors:
                 tallies[error.partition(":")[0]].unsure += 1
             if not fired:
