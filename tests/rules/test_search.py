@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import tempfile
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -191,3 +192,13 @@ def test_no_cell_of_a_download_is_a_formula(cell):
     (read,) = csv.reader([_line([cell])])
     assert read == [f"'{cell}"]
     assert harmless("a=b") == "a=b"
+
+
+def test_the_searches_of_the_docs_and_of_the_page_are_good():
+    from redshank.web.views.search import EXAMPLES
+
+    text = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+    written = re.findall(r"^\| [^|]+ \| `([^`]+)` \|", text, re.MULTILINE)
+    assert len(written) == 7
+    for when in (*written, *EXAMPLES):
+        assert not check(when, SCOPE).diagnostics, when

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from django.test import Client
 
 from redshank.archive import past_writer, services
@@ -17,6 +18,7 @@ from redshank.archive.models import EventRecord, PastBatch, SavedSearch
 from redshank.audit.models import Entry
 from redshank.cases.models import Case
 from redshank.cases.services import needed_events
+from redshank.cli import main
 from redshank.core import Account, Finding, Match, Post, PostCreated, Report, ReportReceived, Verdict, Whole
 from redshank.core.events import Reporter
 from redshank.people.models import User
@@ -187,3 +189,24 @@ def test_old_events_leave_the_store_but_not_those_that_a_case_shows(lead: Client
     past_writer.write_due(now=NOW, all_of_it=True)
     assert trim(181) == ["e5", "r1"]
     assert lead.get("/search", {"q": "", "range": "all"}).context["found"].events == 63
+
+
+def test_the_command_finds_the_same_and_is_written_down(lead: Client) -> None:
+    def run(*words: str) -> Any:
+        return CliRunner().invoke(main, ["archive", "search", *words])
+
+    assert run('contains(post.text, "march")', "--by", "account").output.split() == [
+        "60",
+        "marsh.example/anna",
+        "1",
+        "marsh.example/bert",
+    ]
+    days = run("--by", "day", "--json").output.splitlines()
+    assert sum(msgspec.json.decode(line)["events"] for line in days) == 62
+    rows = list(csv.reader(io.StringIO(run('account.id == "bert"', "--csv").output)))
+    assert [row[1] for row in rows] == ["event", "e100", "e101"]
+    assert "The newest 3; --limit gives more, --by counts." in run("--limit", "3").output
+    wrong = run("account.agee < days(2)")
+    assert wrong.exit_code == 1
+    assert "search:1:1: error: an account has no `agee`" in wrong.output
+    assert Entry.objects.filter(step="archive.searched", actor="system").count() == 4
