@@ -42,8 +42,6 @@ STEP = 900
 """Seconds of one count over time: every zone's hours and days begin at a multiple of them."""
 FIRST_FILES, MOST_FILES = 8, 128
 """Files that are read together: few at first, so that a search that is cut short has the newest days."""
-MANY = 50_000
-"""Matches of one stretch up to which they are written down once instead of being sought anew for each question."""
 TRIES = 3
 _NONE: frozenset[str] = frozenset()
 _COLUMNS = ("network", "id", "type", "at", "received_at", "account", "rules", "shadow", "body", "verdict")
@@ -408,13 +406,6 @@ class _Look:
             wheres.append(f"account = {_text(question.account)}")
         return f"FROM {source} WHERE {' AND '.join(wheres)}"
 
-    def _after(self) -> str:
-        after = self._question.after
-        if after is None:
-            return "true"
-        key = f"(network, id) > ({_text(after.network)}, {_text(after.id)})"
-        return f"(at_us < {after.at} OR (at_us = {after.at} AND {key}))"
-
     def _value(self, layout: int) -> tuple[str, bool]:
         """What is counted by, as SQL, and whether it is a list."""
         scalars, lists = _OF_LAYOUT[layout]
@@ -424,29 +415,24 @@ class _Look:
         return {**_LISTS, **lists}[by], True
 
     def _ask(self, part: _Part) -> _Tally:
-        """A part that SQL answers alone."""
+        """A part that SQL answers alone. Where a condition must be looked at, that is done once, and what meets it written
+        down as its place; ids, which are long and all different, are read for the few rows that are shown."""
         question, tally, database = self._question, _Tally(), self._database
-        source = self._from(part)
-        columns = 'epoch_us("at") AS at_us, network, id, filename, file_row_number'
+        source, at, place = self._from(part), 'epoch_us("at")', "filename, file_row_number"
         value, is_list = self._value(part.layout) if question.by else ("NULL", False)
+        asked = bool(question.times) + bool(question.by) + bool(question.rows)
+        if self._judge is not None and (asked > 1 or question.rows):
+            written = f"{at} AS at_us, {place}, {value} AS value"
+            database.execute(f"CREATE OR REPLACE TEMP TABLE hits AS SELECT {written} {source}")
+            source, at, value = "FROM hits WHERE true", "at_us", "value"
         if question.times:
-            steps = database.execute(f'SELECT epoch_us("at") // {STEP * 1_000_000}, count(*) {source} GROUP BY 1')
+            steps = database.execute(f"SELECT {at} // {STEP * 1_000_000}, count(*) {source} GROUP BY 1")
             tally.times.update(dict(steps.fetchall()))
             tally.events = tally.times.total()
             if not tally.events:
                 return tally
-            if tally.events <= MANY and (question.by or question.rows):
-                database.execute(f"CREATE OR REPLACE TEMP TABLE hits AS SELECT {columns}, {value} AS value {source}")
-                source, columns, value = (
-                    "FROM hits WHERE true",
-                    "at_us, network, id, filename, file_row_number",
-                    "value",
-                )
         if question.rows:
-            tally.keys = database.execute(
-                f"SELECT * FROM (SELECT {columns} {source}) WHERE {self._after()} "  # noqa: S608
-                f"ORDER BY at_us DESC, network, id LIMIT {question.rows + 1}"
-            ).fetchall()
+            tally.keys = self._keys(f"(SELECT {at} AS at_us, {place} {source})")
         if question.by:
             each = f"unnest({value})" if is_list else value
             database.execute(
@@ -454,6 +440,43 @@ class _Look:
                 "WHERE value IS NOT NULL GROUP BY 1"
             )
         return tally
+
+    def _keys(self, places: str) -> list[tuple[int, str, str, str, int]]:
+        """The first of `places` after the page's beginning, in order: those of the latest times, told apart by their ids."""
+        question, after = self._question, self._question.after
+        before = "true" if after is None else f"at_us < {after.at}"
+        bound = self._database.execute(
+            f"SELECT min(at_us) FROM (SELECT at_us FROM {places} WHERE {before} ORDER BY 1 DESC LIMIT {question.rows + 1})"  # noqa: S608
+        ).fetchone()
+        least = bound[0] if bound and bound[0] is not None else after.at if after else 0
+        most = "true" if after is None else f"at_us <= {after.at}"
+        found = self._database.execute(f"SELECT * FROM {places} WHERE at_us >= {least} AND {most}").fetchall()  # noqa: S608
+        named = self._read({(file, number) for _, file, number in found}, ("network", "id"))
+        keys = [
+            (at, row["network"], row["id"], file, number)
+            for at, file, number in found
+            if (row := named.get((file, number))) and _is_after(after, at, row["network"], row["id"])
+        ]
+        return heapq.nsmallest(question.rows + 1, keys, key=_order)
+
+    def _read(self, places: Iterable[tuple[str, int]], columns: Sequence[str]) -> dict[tuple[str, int], dict[str, Any]]:
+        """Some columns of single rows, by file and number, where their file is still there."""
+        wanted: dict[str, list[int]] = {}
+        for file, number in places:
+            wanted.setdefault(file, []).append(number)
+        found: dict[tuple[str, int], dict[str, Any]] = {}
+        names = ", ".join(map(_quoted, columns))
+        for file, numbers in wanted.items():
+            source = f"read_parquet({_text(file)}, hive_partitioning=false, file_row_number=true)" if file else "fresh"
+            try:
+                rows = self._database.execute(
+                    f"SELECT file_row_number, {names} FROM {source} "  # noqa: S608
+                    f"WHERE file_row_number IN ({', '.join(map(str, numbers))})"
+                ).to_arrow_table()
+            except self._errors.IOException:
+                continue
+            found |= {(file, row.pop("file_row_number")): row for row in rows.to_pylist()}
+        return found
 
     def _judged(self, part: _Part) -> _Tally:
         """A part whose rows, those that SQL leaves, the compiled condition must look at."""
@@ -463,7 +486,7 @@ class _Look:
             tally.events += 1
             tally.times[at // (STEP * 1_000_000)] += 1
             by.update(values)
-            if question.rows and self._is_after(at, row):
+            if question.rows and _is_after(question.after, at, row.network, row.id):
                 tally.rows.append((at, row.network, row.id, row))
                 if len(tally.rows) > 4 * question.rows + 100:
                     tally.rows = heapq.nsmallest(question.rows + 1, tally.rows, key=_order)
@@ -471,10 +494,6 @@ class _Look:
             self._database.register("part", pa.table({"v": list(by), "n": pa.array(list(by.values()), pa.int64())}))
             self._database.execute("INSERT INTO tops SELECT v, n FROM part")
         return tally
-
-    def _is_after(self, at: int, row: Row) -> bool:
-        after = self._question.after
-        return after is None or (-at, row.network, row.id) > (-after.at, after.network, after.id)
 
     def _matches(self, part: _Part, order: str = "") -> Iterator[tuple[int, Row, list[str]]]:
         value, is_list = self._value(part.layout) if self._question.by else ("[]::VARCHAR[]", True)
@@ -495,27 +514,11 @@ class _Look:
         raise _Stop("time")
 
     def _rows_of(self, ordered: Sequence[tuple[Any, ...]]) -> list[Row]:
-        """The rows themselves, where their file is still there."""
-        wanted: dict[str, list[int]] = {}
-        for entry in ordered:
-            if len(entry) == 5:
-                wanted.setdefault(entry[3], []).append(entry[4])
-        found: dict[tuple[str, int], Row] = {}
-        names = ", ".join(map(_quoted, _COLUMNS))
-        for file, numbers in wanted.items():
-            source = f"read_parquet({_text(file)}, hive_partitioning=false, file_row_number=true)" if file else "fresh"
-            numbered = ", ".join(map(str, numbers))
-            try:
-                rows = self._database.execute(
-                    f"SELECT file_row_number, {names} FROM {source} WHERE file_row_number IN ({numbered})"  # noqa: S608
-                ).to_arrow_table()
-            except self._errors.IOException:
-                continue
-            for one in rows.to_pylist():
-                found[file, one.pop("file_row_number")] = _row(one)
+        """The rows themselves; one that is no longer there is left out."""
+        found = self._read([entry[3:] for entry in ordered if len(entry) == 5], _COLUMNS)
         out = []
         for entry in ordered:
-            row = entry[3] if len(entry) == 4 else found.get((entry[3], entry[4]))
+            row = entry[3] if len(entry) == 4 else _row(one) if (one := found.get(entry[3:])) else None
             if row is not None and (row.network, row.id) == (entry[1], entry[2]):
                 out.append(row)
         return out
@@ -594,6 +597,10 @@ def _row(found: dict[str, Any]) -> Row:
         received_at=found["received_at"].replace(tzinfo=UTC), account=found["account"], rules=tuple(found["rules"]),
         shadow=tuple(found["shadow"]), body=found["body"], verdict=found["verdict"],
     )  # fmt: skip
+
+
+def _is_after(after: Place | None, at: int, network: str, id_: str) -> bool:
+    return after is None or (-at, network, id_) > (-after.at, after.network, after.id)
 
 
 def _order(entry: tuple[Any, ...]) -> tuple[int, str, str]:
