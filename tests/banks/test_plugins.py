@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from redshank.banks import services
+from redshank.banks import current, services
 from redshank.banks.values import canonical, kinds
 from redshank.core import BadInput, Media, Problem
 from redshank.intake.services import make_key
@@ -77,13 +77,13 @@ def test_a_file_is_hashed_in_the_child_banked_and_found_with_its_distance(
 
 
 @pytest.mark.django_db
-def test_a_text_is_held_against_them(make: Any) -> None:
+def test_a_text_is_held_against_them(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     make("tx-vowels", "eouae")
     [finding] = services.known(fresh=True).find(post("tell our mate"), {})
     assert (finding.kind, finding.seen, finding.where.field) == ("tx-vowels", "eouae", "post.text")
     assert services.known(fresh=True).find(post("tell them all"), {}) == ()
     plugins.install(())  # The next start is without it: its banks stay, and match nothing.
-    services.bump()
+    monkeypatch.setattr(current, "_view", None)
     assert services.known(fresh=True).find(post("tell our mate"), {}) == ()
 
 

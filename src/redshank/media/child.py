@@ -28,7 +28,7 @@ from redshank.media.sniff import HEAD, sniff
 
 CHUNK = 1024 * 1024
 LATER = 400 * 1024 * 1024
-"""Addresses that OpenCV takes when it is loaded, which is not before somebody asks for points."""
+"""Addresses that OpenCV takes when it is loaded, which is not before somebody asks for points. They are added to the bound then."""
 
 
 class HashJob(msgspec.Struct, frozen=True, tag="hash"):
@@ -149,6 +149,9 @@ def preview_of(file: BinaryIO, limits: MediaSettings, *, second: float | None, w
 
 def _points() -> Any:
     """OpenCV takes 0.2 s and 60 MB, for who asks for points alone."""
+    if "redshank.media.features" not in sys.modules:
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     from redshank.media import features
 
     return features
@@ -182,13 +185,14 @@ def _confine(limits: MediaSettings) -> None:
     status = Path("/proc/self/statm")
     if status.exists():
         mapped = int(status.read_text().split()[0]) * resource.getpagesize()
-    for what, bound in (
-        (resource.RLIMIT_AS, mapped + LATER + limits.decode_memory),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
+    memory = mapped + limits.decode_memory
+    for what, bound, most in (
+        (resource.RLIMIT_AS, memory, memory + LATER),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_FSIZE, 0, 0),
     ):
         with contextlib.suppress(ValueError, OSError):  # A system that knows no such bound, or has a lower one.
-            resource.setrlimit(what, (bound, bound))
+            resource.setrlimit(what, (bound, most))
     if sys.platform == "linux":
         _forbid_calls()
 
