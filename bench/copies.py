@@ -5,13 +5,14 @@
 Originals are the photograph of the shared data and those of scikit-image, where they are, and rendered pictures of two
 makers. Each is edited, saved as JPEG and hashed as the child process does it; an edit counts as found where the
 original's plain hash lies within 31 bits of the copy's (plain PDQ, and threatexchange's own hasher), or of one of its
-variants. Pictures that have nothing in common are held against
-each other by each method, to count false matches: the share of pairs is to be 1e-6 at most.
+variants, or where the original is found by its points among all originals. Pictures that have nothing in common are held
+against each other by each method, to count false matches: the share of pairs is to be 1e-6 at most.
 """
 
 from __future__ import annotations
 
 import io
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,14 +24,20 @@ from threatexchange.signal_type.pdq.pdq_hasher import pdq_from_bytes
 
 from bench._common import bar, machine, parser
 from bench._pictures import Rng, picture
+from redshank.banks.parts import PartIndex
 from redshank.core.settings import MediaSettings
 from redshank.demo.pictures import render
 from redshank.media import ImageHashes
 from redshank.media.child import hash_file
+from redshank.media.features import points_of
+from redshank.media.parts import poverty, telling
+from redshank.media.pictures import read_gray
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "media"
 LIMITS = MediaSettings()
 LIMIT = 31
+Results = dict[tuple[str, int], list[tuple[bool, bool, bool, bool]]]
+"""What of an edit at a strength was found: by threatexchange, by plain PDQ, by variants, in part."""
 Edit = Callable[[Image.Image, int, Rng, Image.Image], Image.Image]
 """The picture, the strength 0 to 2, chance, and a picture that has nothing to do with it."""
 
@@ -228,7 +235,17 @@ def photographs() -> Iterator[Image.Image]:
     except ImportError:
         print("scikit-image is not installed: its photographs are left out")
         return
-    for name in ("astronaut", "cat", "chelsea", "coffee", "rocket", "camera", "hubble_deep_field", "retina"):
+    for name in (
+        "astronaut",
+        "chelsea",
+        "coffee",
+        "rocket",
+        "camera",
+        "hubble_deep_field",
+        "retina",
+        "immunohistochemistry",
+        "moon",
+    ):
         try:
             pixels = getattr(data, name)()
         except (AttributeError, OSError, ValueError):  # Some are fetched from the net, which is not for a bench.
@@ -246,7 +263,7 @@ def originals(count: int, seed: int) -> list[Image.Image]:
 
 
 def hashed(data: bytes) -> ImageHashes:
-    found = hash_file(io.BytesIO(data), LIMITS)
+    found = hash_file(io.BytesIO(data), LIMITS, points=True)
     assert isinstance(found, ImageHashes)
     return found
 
@@ -262,16 +279,17 @@ def least(seen: list[str], known: np.ndarray[Any, np.dtype[np.uint64]]) -> np.nd
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--pictures", type=int, help="originals (default: 60, quick: 14)")
+    options.add_argument("--pictures", type=int, help="originals (default: 30, quick: 12)")
     args = options.parse_args()
-    count = args.pictures or (14 if args.quick else 60)
+    count = args.pictures or (12 if args.quick else 30)
     print(machine())
     sources = originals(count, args.seed)
     rng = np.random.default_rng(args.seed + 1)
     known = [hashed(saved(image, 90)) for image in sources]
+    index = indexed(known)
     theirs = [pdq_from_bytes(saved(image, 90))[0] for image in sources]
 
-    results: dict[tuple[str, int], list[tuple[bool, bool, bool]]] = defaultdict(list)
+    results: Results = defaultdict(list)
     for number, image in enumerate(sources):
         want, want_theirs = bits([known[number].pdq]), bits([theirs[number]])
         other = sources[(number + 1) % count]
@@ -286,27 +304,67 @@ def main() -> None:
                     least([v.pdq for v in seen.variants if v.quality >= LIMITS.pdq_quality] or [seen.pdq], want)[0]
                     <= LIMIT
                 )
-                results[name, level].append((beside, plain, varied))
+                part = varied or number in in_part(index, seen)
+                results[name, level].append((beside, plain, varied, part))
     print(f"\nseed {args.seed}: {count} originals; share found at weak / middle / strong\n")
-    print(f"{'':26} {'threatexchange':>18} {'plain PDQ at 31':>18} {'with variants':>18}")
+    print(f"{'':26} {'threatexchange':>18} {'plain PDQ at 31':>18} {'with variants':>18} {'and in part':>18}")
     for name in EDITS:
         rows = [np.mean(results[name, level], axis=0) for level in range(3)]
-        print(f"{name:26} " + " ".join(f"{' / '.join(f'{row[m]:.2f}' for row in rows):>18}" for m in range(3)))
+        print(f"{name:26} " + " ".join(f"{' / '.join(f'{row[m]:.2f}' for row in rows):>18}" for m in range(4)))
     partial = _recall(results, PARTIAL, level=2)
     print(f"\nof copies that cover, or are, 30 % of the frame: {partial:.2f}")
-    strangers(300 if args.quick else 2500, args.seed)
+    costs(sources[0], index)
+    strangers(*((300, 100) if args.quick else (3000, 1200)), args.seed)
     bar("copies_dihedral_recall", _recall(results, DIHEDRAL))
     bar("copies_border_recall", _recall(results, BORDER))
     bar("copies_partial30_recall", partial)
 
 
-def strangers(count: int, seed: int) -> None:
-    """Print what is found among pictures that have nothing in common, some with bars and captions on them."""
+def indexed(known: list[ImageHashes]) -> PartIndex:
+    index = PartIndex()
+    kept = ((number, telling(one.points)) for number, one in enumerate(known))
+    index.add({number: packed for number, packed in kept if not poverty(packed)})
+    return index
+
+
+def in_part(index: PartIndex, seen: ImageHashes) -> set[int]:
+    return {entry for packed in (seen.points, seen.mirrored_points) for entry, _ in index.find(packed)}
+
+
+def costs(image: Image.Image, index: PartIndex) -> None:
+    """Print what points cost beside the hash and its variants."""
+    data = saved(image, 85)
+    gray = read_gray(io.BytesIO(data), "JPEG", LIMITS, longest=512).gray
+    took = defaultdict(list)
+    for _ in range(15):
+        for name, what in (
+            ("hash and variants", lambda: hash_file(io.BytesIO(data), LIMITS)),
+            ("the points besides", lambda: points_of(gray)),
+            ("sought among the originals", lambda: in_part(index, hashed(data))),
+        ):
+            began = time.process_time()
+            what()
+            took[name].append(time.process_time() - began)
+    took["sought among the originals"] = [
+        all_ - sum(rest) for all_, *rest in zip(*reversed(took.values()), strict=True)
+    ]
+    print(f"\na picture of {image.width} x {image.height}, processor time in ms, median: ", end="")
+    print("; ".join(f"{name} {1000 * float(np.median(times)):.1f}" for name, times in took.items()))
+    packed = telling(hashed(data).points)
+    print(f"an entry: {len(packed):,} bytes in the store, {index.nbytes / max(1, len(index)):,.0f} in memory")
+    bar("copies_points_ms", 1000 * float(np.median(took["the points besides"])))
+    bar("copies_entry_bytes", len(packed))
+
+
+def strangers(count: int, looked_at: int, seed: int) -> None:
+    """Print what is found among pictures that have nothing in common, some with bars, captions and logos on them."""
     rng = np.random.default_rng(seed + 2)
     pictures = [render(rng, (320, 240)) if n % 2 else picture(rng, 320, 240) for n in range(count)]
-    names = ["compressed", "letterbox", "caption above", "captions on both sides", "border", "bars of its own blur"]
-    edited = [EDITS[names[n % 6]](image, n % 3, rng, image) for n, image in enumerate(pictures)]
+    names = ("compressed", "letterbox", "caption above", "captions on both sides", "border", "bars of its own blur",
+             "screenshot of a player", "logo on it", "caption over it", "cut to a part")  # fmt: skip
+    edited = [EDITS[names[n % len(names)]](image, n % 3, rng, image) for n, image in enumerate(pictures[:looked_at])]
     known, seen = ([hashed(saved(image, 85)) for image in images] for images in (pictures, edited))
+    index = indexed(known)
     enough = LIMITS.pdq_quality
     plain = bits([one.pdq for one in known])
     good = np.array([one.quality >= enough for one in known])
@@ -314,27 +372,39 @@ def strangers(count: int, seed: int) -> None:
     if path.exists():  # Of real pictures and of none of ours.
         more = [line.strip()[:64] for line in path.read_text().splitlines()]
         plain, good = np.concatenate([plain, bits(more)]), np.concatenate([good, np.ones(len(more), bool)])
-    pairs = looked = 0
+    pairs = parts = false_parts = 0
     found = np.zeros((2, 3), int)
+    took = []
     for number, one in enumerate(seen):
         ways = [[one.pdq] * (one.quality >= enough), [v.pdq for v in one.variants if v.quality >= enough]]
         others = good.copy()
         others[number] = False
         pairs += int(others.sum())
-        looked += len(ways[1])
         for row, hashes in enumerate(ways):
             if hashes:
                 apart = least(hashes, plain[others])
                 found[row] += [(apart <= within).sum() for within in (LIMIT, 40, 50)]
-    print(f"\nfalse matches among {pairs:,} pairs of strangers, {looked / count:.1f} variants a picture")
+        began = time.process_time()
+        false_parts += len(in_part(index, one) - {number})
+        took.append(time.process_time() - began)
+        parts += 2 * (len(index) - 1)  # Upright and mirrored.
+    print(f"\nfalse matches among {pairs:,} pairs of strangers ({looked_at:,} seen)")
     for name, row in zip(("plain PDQ", "by variants"), found, strict=True):
-        print(f"{name:12} at {LIMIT}: {row[0]} ({row[0] / pairs:.1e}); at 40: {row[1]}; at 50: {row[2]}")
+        print(f"{name:12} at {LIMIT}: {row[0]}, {_rate(int(row[0]), pairs)}; at 40: {row[1]}; at 50: {row[2]}")
+    print(f"{'in part':12} {false_parts} of {parts:,} pairs, {_rate(false_parts, parts)}; ", end="")
+    print(f"{1000 * float(np.mean(took)):.0f} ms a picture beside {len(index):,} known ones of the same two makers")
     bar("copies_false_match_rate", float(found[:, 0].sum() / pairs))
+    bar("copies_partial_false_match_rate", false_parts / parts)
 
 
-def _recall(
-    results: dict[tuple[str, int], list[tuple[bool, bool, bool]]], names: tuple[str, ...], level: int | None = None
-) -> float:
+def _rate(count: int, pairs: int) -> str:
+    """A rate with the upper end of its 95 % interval: Poisson's, by Garwood's approximation of Wilson and Hilferty."""
+    more = count + 1
+    most = more * (1 - 1 / (9 * more) + 1.645 / (3 * more**0.5)) ** 3
+    return f"{count / pairs:.1e} (95 %: below {most / pairs:.1e})"
+
+
+def _recall(results: Results, names: tuple[str, ...], level: int | None = None) -> float:
     levels = range(3) if level is None else (level,)
     return float(np.mean([one[-1] for name in names for which in levels for one in results[name, which]]))
 

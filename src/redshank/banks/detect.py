@@ -385,7 +385,7 @@ class Known:
     def _parts_in(self, media: str, seen: ImageHashes, parts: PartIndex) -> list[_Hit]:
         """The known pictures of which a seen one shows a part, upright or mirrored; those first that agree most."""
         best: dict[int, tuple[PartMatch, str]] = {}
-        for packed, how in ((seen.points, "a part of it"), (seen.mirrored_points, "a part of it, mirrored")):
+        for packed, how in ((seen.points, ""), (seen.mirrored_points, "mirrored")):
             for entry, match in parts.find(packed):
                 if entry not in best or match.inliers > best[entry][0].inliers:
                     best[entry] = (match if packed is seen.points else match.mirrored(), how)

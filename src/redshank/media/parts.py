@@ -136,15 +136,19 @@ LEAST_SHARE, LEAST_SHARE_SAME = 0.2, 0.5
 screenshots share a page's buttons and titles, 0.22 to 0.44 of it, with different pictures between."""
 SAME = 1.25
 LEAST_CELLS = 6
+FEW, FEW_CELLS, FEW_SHARE = 9, 4, 0.65
+"""So many do where nearly all that should show does, as in a crop of little but sky: strangers reach 6 there."""
 
 
 def match_points(seen: Points, known: Points) -> PartMatch | None:
     """Where `seen` shows a part of `known`; None where it does not. Mirrored copies need the mirrored points of `seen`."""
     match = agreement(seen, known)
-    if match is None or match.inliers < LEAST or match.cells < LEAST_CELLS:
+    if match is None:
         return None
     least = LEAST_SHARE_SAME if 1 / SAME <= match.scale <= SAME else LEAST_SHARE
-    return match if match.share >= least else None
+    many = match.inliers >= LEAST and match.cells >= LEAST_CELLS and match.share >= least
+    few = match.inliers >= FEW and match.cells >= FEW_CELLS and match.share >= FEW_SHARE
+    return match if many or few else None
 
 
 def agreement(seen: Points, known: Points) -> PartMatch | None:

@@ -90,9 +90,9 @@ class Known:
         for name, known in self._parts:
             if name in found:
                 continue
-            how, match = "a part of it", match_points(upright, known)
+            how, match = None, match_points(upright, known)
             if match is None and (turned := match_points(mirrored, known)) is not None:
-                how, match = "a part of it, mirrored", turned.mirrored()
+                how, match = "mirrored", turned.mirrored()
             if match is not None:
                 out.append(
                     Sighting(
