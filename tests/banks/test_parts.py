@@ -48,7 +48,7 @@ def test_a_crop_is_found_in_a_bank_that_asks_for_parts_and_in_no_other(make):
     assert (finding.detector, finding.kind, finding.match.entry) == ("parts", "part", added.entries[0])
     assert isinstance(finding.where, Part)
     assert finding.where.media == "m1"
-    assert finding.where.inliers >= 12
+    assert finding.where.inliers >= 9
     assert finding.score == finding.where.share
     assert finding.match.distance is None
     assert finding.match.how == ""

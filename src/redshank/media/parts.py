@@ -129,26 +129,24 @@ GRID = 8
 """Cells a side of a known picture in which agreeing points are counted."""
 ENOUGH, ENOUGH_CELLS = 60, 10
 """Points of a known picture, and cells that they lie in, below which it is not sought in part."""
-LEAST = 12
-"""Points that must agree. Measured by `bench.copies` among pictures that have nothing in common."""
-LEAST_SHARE, LEAST_SHARE_SAME = 0.2, 0.5
-"""Of the cells that should show, and that where both are at one size: then more is found again of a true copy, and two
-screenshots share a page's buttons and titles, 0.22 to 0.44 of it, with different pictures between."""
+LEAST = ((9, 4, 0.65), (12, 6, 0.5), (16, 8, 0.2))
+"""Points that must agree, cells that they lie in, and the share that these are of those that should show: any of the
+three will do. A crop of little but sky has few points, but nearly all; a screenshot many, but some lie under others.
+Measured by `bench.copies`: strangers, among them pictures of the same balls in other places, reach (9, 3, 0.5),
+(13, 6, 0.46) and (17, 6, 0.24)."""
+LEAST_SAME = 0.5
+"""That share where both are at one size, give or take `SAME`: then more is found again of a true copy, and two screenshots
+share a page's buttons and titles, 0.22 to 0.44 of it, with different pictures between."""
 SAME = 1.25
-LEAST_CELLS = 6
-FEW, FEW_CELLS, FEW_SHARE = 9, 4, 0.65
-"""So many do where nearly all that should show does, as in a crop of little but sky: strangers reach 6 there."""
 
 
 def match_points(seen: Points, known: Points) -> PartMatch | None:
     """Where `seen` shows a part of `known`; None where it does not. Mirrored copies need the mirrored points of `seen`."""
     match = agreement(seen, known)
-    if match is None:
+    if match is None or (match.share < LEAST_SAME and 1 / SAME <= match.scale <= SAME):
         return None
-    least = LEAST_SHARE_SAME if 1 / SAME <= match.scale <= SAME else LEAST_SHARE
-    many = match.inliers >= LEAST and match.cells >= LEAST_CELLS and match.share >= least
-    few = match.inliers >= FEW and match.cells >= FEW_CELLS and match.share >= FEW_SHARE
-    return match if many or few else None
+    enough = any(match.inliers >= n and match.cells >= cells and match.share >= share for n, cells, share in LEAST)
+    return match if enough else None
 
 
 def agreement(seen: Points, known: Points) -> PartMatch | None:
