@@ -754,7 +754,12 @@ class _TakeOver:
                 left.add(before.entry_id)
             rows.append(
                 Claim(
-                    exchange=self.exchange, key=key, entry_id=entry, digest=digest(one), ref=one.ref[:300], at=self.now
+                    exchange=self.exchange,
+                    key=key,
+                    entry_id=entry,
+                    digest=digest(one),
+                    ref=_plain(one.ref, 300),
+                    at=self.now,
                 )
             )
             words += [self._opinion(entry, word.who, word.says, word.note) for word in one.words]
