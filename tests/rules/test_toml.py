@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 
+import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from yaml.nodes import MappingNode, SequenceNode
 from redshank.rules import load, load_rules
 from redshank.rules.examples import plain
 from redshank.rules.source import Diagnostics, Source
-from redshank.rules.toml_source import Text, compose_toml
+from redshank.rules.toml_source import Text, TomlError, compose_toml
 
 TRICKY = r'''
 # a comment with [[brackets]] = "x"
@@ -59,6 +60,16 @@ def check(text):
 def test_what_is_tricky_reads_as_pythons_own_reader_does():
     check(TRICKY)
     check(TRICKY.replace("\n", "\r\n"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a = " + "[" * 10_000 + "]" * 10_000, "a = " + "{b=" * 10_000, "[[" * 10_000, "a." * 10_000 + "b = 1",
+     "[" + "a." * 100_000 + "b]", "a = {" + "b . " * 10_000 + "c = 1}", "a = [1," * 10_000, "a = " + "a" * 1_000_000],
+)  # fmt: skip
+def test_what_is_ten_thousand_deep_is_refused_at_once(text):
+    with pytest.raises(TomlError):
+        compose_toml(text + "\n")
 
 
 _values = st.recursive(

@@ -18,6 +18,7 @@ _AT = re.compile(r"^(?P<reason>.*?) \(at (?:line (?P<line>\d+), column (?P<colum
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BARE = re.compile(r"\d{4}-\d\d-\d\d[ ]\d\d:[^\s,\]}#]+|[^\s,\]}#]+")
 _DEEP = re.compile(r"(?:[\[{][^\[\]{}]*){51}")
+_LONG_KEY = re.compile(r"(?<![\w\"'-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){51}")
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", "e": "\x1b", '"': '"', "\\": "\\"}
 
@@ -62,8 +63,10 @@ def compose_toml(text: str) -> MappingNode:
 
 def _check_depth(text: str) -> None:
     """Refuses so many brackets opened in a row, before anything recurses; those within texts count as well."""
-    for found in _DEEP.finditer(text):
+    if found := _DEEP.search(text):
         raise TomlError(f"brackets nested more than {MAX_NESTING} levels deep", found.start())
+    if found := _LONG_KEY.search(text):
+        raise TomlError(f"a key of more than {MAX_NESTING} parts", found.start())
 
 
 class _Reader:
