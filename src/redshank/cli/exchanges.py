@@ -54,7 +54,7 @@ def list_() -> None:
         return
     table = _table("Exchange", "Kind", "State", "Read up to", "Next", "Why")
     for one, standing in rows:
-        due = f"{one.due_at:%Y-%m-%d %H:%M} UTC" if one.due_at and not one.paused_at else ""
+        due = f"{one.due_at:%Y-%m-%d %H:%M} UTC" if one.due_at and not one.paused_at and not standing.held else ""
         table.add_row(one.name, one.kind, standing.state, one.reached, due, standing.why)
     _print(table)
 
