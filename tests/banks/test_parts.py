@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,14 +13,18 @@ from PIL import Image
 from redshank.banks import lookback, services
 from redshank.banks.models import Entry, EntryPoints
 from redshank.banks.parts import PartIndex
+from redshank.cases.models import Case
 from redshank.core import Media, Part, Problem
 from redshank.core.settings import MediaSettings
 from redshank.demo.pictures import render
-from redshank.media import ImageHashes
+from redshank.media import Hasher, ImageHashes
 from redshank.media.child import hash_file
 from redshank.media.parts import telling
+from redshank.pipeline import accept, walk_waiting
 from tests.banks.conftest import NOW, post
 from tests.media.test_parts import KNOWN, PICTURES, cropped, points, within
+
+pytestmark = pytest.mark.django_db
 
 
 def hashed(image, *, with_points=True) -> ImageHashes:
@@ -133,3 +139,19 @@ def test_of_many_entries_with_one_picture_some_are_compared_in_full():
     index.add(dict.fromkeys(range(60), same))
     found = list(index.find(points(render(np.random.default_rng(8), (320, 240)), 20)[0]))
     assert 0 < len(found) <= 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_crop_in_an_event_is_walked_into_a_case_with_its_region(make):
+    make("pdq", new(PICTURES[0]), name="partial", severity=4, partial=True)
+    out = io.BytesIO()
+    cropped(PICTURES[0], 0.3, 0.3).save(out, "JPEG", quality=85)
+    media = [{"id": "m1", "data": base64.b64encode(out.getvalue()).decode()}]
+    sent = {"id": "e1", "type": "post.created", "network": "marsh", "at": NOW.isoformat()}
+    sent |= {"account": {"id": "a1"}, "post": {"id": "p1", "media": media}}
+    accept([msgspec.json.encode(sent)], now=NOW, actor="key:marsh")
+    with Hasher(MediaSettings()) as hasher:
+        assert walk_waiting(now=NOW, limit=10, hasher=hasher) == 1
+    finding = Case.objects.get().items.get(kind="finding").body
+    assert (finding["kind"], finding["where"]["in"]) == ("part", "part")
+    assert abs(finding["where"]["known"]["left"] - 0.3) < 0.05
