@@ -40,7 +40,7 @@ def test_every_event_is_taken_by_the_schema_and_nothing_comes_before_its_account
         elif account:
             assert (event.network, account.id) in there
     kinds = Counter(happening.truth.kind for happening in small.happenings if happening.truth)
-    assert set(kinds) == {"picture", "video", "words", "link", "report", "innocent"}
+    assert set(kinds) == {"picture", "video", "words", "link", "report", "return", "innocent"}
 
 
 @pytest.fixture(scope="module")

@@ -159,14 +159,18 @@ def erase(network: str, account: str, reason: str, by: str | None, yes: bool) ->
 
     Cases, evidence and the audit log keep what they hold. This cannot be undone.
     """
+    from django.db import transaction
     from django.utils import timezone
 
     from redshank.archive.past_writer import erase as erase_account
+    from redshank.evasion import deciding as evasion
     from redshank.rules.counter_store import erase_asked
 
     if not yes:
         click.confirm(f"Erase everything of {network}/{account}? This cannot be undone.", abort=True)
     actor = f"user:{by}" if by else "system"
+    with transaction.atomic():
+        evasion.erase(network, account, now=timezone.now())
     events, past_events = erase_account(network, account, by=actor, reason=reason, now=timezone.now())
     erase_asked()
     click.echo(f"{events:,} events erased from the store, {past_events:,} from the past.")

@@ -160,6 +160,9 @@ def _run(
         searching = stage.aside("campaigns", search)
         playing = time.monotonic()
         killed = _watch(stage, player, made, console, rough=rough)
+        if rough:
+            play.end_leases()
+        stage.wait(play.all_asked, "new accounts were not asked about", patience=90)
         walked = time.monotonic()
         console.print("Everything is walked. A moderator takes the first cases …")
         moderator = User.objects.get(username="mo")
@@ -292,6 +295,7 @@ def _tell(console: Console, summary: Summary, seconds: float) -> None:
         ("Time", f"{summary.seconds_playing:.0f} s to send ({per_second:,.0f} a second), {summary.seconds_walking:.0f} s until all were walked"),
         ("Findings", numbers(summary.findings)),
         ("Cases", f"{summary.cases} to look at ({numbers(summary.cases_by_queue)}), with {summary.reports} reports"),
+        ("Returning", f"{numbers(summary.ties)} ties of new accounts to suspended ones; {summary.wrongly_tied} of {summary.look_alikes} innocent look-alikes tied"),
         ("Decided", f"{numbers(summary.decisions)}; the other cases wait for you"),
         ("Actions", f"{numbers(summary.actions)}; the platforms did {numbers(summary.done_by_platforms)}; {summary.done_twice} done twice"),
         ("False alarms", f"{summary.false_alarms} of {summary.innocent_pictures} innocent pictures"),

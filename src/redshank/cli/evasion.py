@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from redshank.cli._django import with_store
+
 _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -47,6 +49,32 @@ def fit(train_dir: Path, out: Path, without: tuple[str, ...], date: str | None, 
         + "".join(f"  {name}: {value:.4g}\n" for name, value in card.metrics.items())
         + f"  likely from {model.likely:.4g}, possible from {model.possible:.4g}; innocent accounts called possible: "
         + (", ".join(f"{group} {share:.2%}" for group, share in card.false_ties.items() if share) or "none")
+    )
+
+
+@command.command()
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File for the model.")
+@click.option("--rate", type=_SHARE, help="Share of returned accounts among new ones (default: the setting's).")
+@with_store
+def learn(out: Path, rate: float | None) -> None:
+    """Fit a model to what people decided here, where they knew it from elsewhere. Name it in the settings to use it."""
+    from django.conf import settings
+
+    from redshank.evasion import deciding
+    from redshank.evasion.model import save_model
+
+    today = datetime.now(UTC).date()
+    stated = rate or settings.REDSHANK.evasion.return_rate
+    model = deciding.learn(data="decisions of this installation", day=today, rate=stated)
+    save_model(model, out)
+    card = model.card
+    click.echo(
+        f"{out}: fitted on {card.returned:,} confirmed and {card.new - card.returned:,} rejected accounts against "
+        f"{card.suspended:,} suspended.\n"
+        + "".join(f"  {name}: {value:.4g}\n" for name, value in card.metrics.items())
+        + "  innocent accounts called possible, by what they are and the script of their name: "
+        + (", ".join(f"{group} {share:.2%}" for group, share in card.false_ties.items()) or "none")
+        + f"\nTo use it: REDSHANK_EVASION_MODEL={out.resolve()}"
     )
 
 

@@ -38,6 +38,7 @@ from redshank.demo import pictures, words
 from redshank.demo.world import Happening, Truth, World
 from redshank.enforcement import services as enforcement
 from redshank.enforcement.models import Action, Delivery
+from redshank.evasion.models import News, ProfileRecord, TieRecord
 from redshank.intake.models import Report
 from redshank.media import Hasher
 from redshank.people.models import User
@@ -61,6 +62,7 @@ _WAYS: dict[str, list[str]] = {
     "video": [_SAME, *pictures.VIDEO_EDITS],
     "words": [way for way, *_ in words.DISGUISES],
     "link": [way for way, _ in words.REDIRECTS],
+    "return": ["another name, the same friends", "another name, half of the friends"],
     "report": ["by an authority", "by a trusted flagger", "by a third party", "by a user"],
 }
 
@@ -106,6 +108,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     false_alarms: int
     named_innocently: int
     named_acted_on: int
+    ties: dict[str, int]
+    look_alikes: int
+    wrongly_tied: int
     decisions: dict[str, int]
     actions: dict[str, int]
     done_by_platforms: dict[str, int]
@@ -354,6 +359,7 @@ def end_leases() -> None:
     close_old_connections()
     waiting = EventRecord.objects.filter(state=EventRecord.State.WAITING, attempts__lt=3)
     waiting.filter(due_at__gt=timezone.now() + timedelta(minutes=5)).update(due_at=timezone.now())
+    ProfileRecord.objects.filter(due_at__gt=timezone.now()).update(due_at=timezone.now())
 
 
 def wait_for_a_lease(*, seconds: float) -> None:
@@ -369,6 +375,12 @@ def settled() -> bool:
     close_old_connections()
     open_ = Action.objects.filter(state__in=(Action.State.REQUESTED, Action.State.SENT))
     return not open_.exists() and not Delivery.objects.filter(state=Delivery.State.PENDING).exists()
+
+
+def all_asked() -> bool:
+    """Whether every new account was asked about that is due."""
+    close_old_connections()
+    return not News.objects.exists() and not ProfileRecord.objects.filter(due_at__isnull=False).exists()
 
 
 def missing(world: World) -> tuple[list[Happening], int]:
@@ -426,7 +438,9 @@ def summarize(
     line: tuple[str, str, bool]
     planted: Counter[tuple[str, str, bool]] = Counter()
     hits: Counter[tuple[str, str, bool]] = Counter()
-    innocent_pictures = false_alarms = named = named_acted_on = 0
+    innocent_pictures = false_alarms = named = named_acted_on = look_alikes = wrongly_tied = 0
+    open_ties = TieRecord.objects.filter(state=TieRecord.State.OPEN).exclude(band="")
+    tied = set(open_ties.values_list("new__network", "new__account_id"))
     for happening in world.happenings:
         truth, event = happening.truth, happening.event
         if truth is None:
@@ -439,6 +453,16 @@ def summarize(
                 event["report"]["subject_kind"],
                 event["report"]["subject_id"],
             ) in with_case
+            continue
+        if event["type"] == "account.created":
+            is_tied = (event["network"], event["account"]["id"]) in tied
+            if truth.kind == "innocent":
+                look_alikes += 1
+                wrongly_tied += is_tied
+            else:
+                line = (truth.kind, truth.way, truth.must)
+                planted[line] += 1
+                hits[line] += is_tied
             continue
         subject = event["post"]["id"] if "post" in event else event["media"]["id"]
         seen = {kind for kind in Bank.Kind.values if (event["network"], subject, kind) in found}
@@ -475,6 +499,8 @@ def summarize(
     ]
     if false_alarms:
         faults.append(f"{false_alarms} innocent pictures matched something.")
+    if wrongly_tied:
+        faults.append(f"{wrongly_tied} innocent look-alikes were tied to a suspended account.")
     if named_acted_on:
         faults.append(f"{named_acted_on} posts that only name a group were acted on.")
     if done_twice:
@@ -508,6 +534,9 @@ def summarize(
         false_alarms=false_alarms,
         named_innocently=named,
         named_acted_on=named_acted_on,
+        ties=dict(Counter(open_ties.values_list("band", flat=True))),
+        look_alikes=look_alikes,
+        wrongly_tied=wrongly_tied,
         decisions=dict(Counter(Decision.objects.values_list("outcome", flat=True))),
         actions=dict(states),
         done_by_platforms=dict(done),

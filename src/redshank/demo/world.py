@@ -19,7 +19,7 @@ from PIL import Image
 
 from redshank.demo import pictures, words
 
-Kind = Literal["picture", "video", "words", "link", "report", "innocent"]
+Kind = Literal["picture", "video", "words", "link", "report", "return", "innocent"]
 NETWORKS: Mapping[str, float] = {"marsh": 0.7, "dunes": 0.18, "reedbed": 0.12}
 """The networks, and each one's share of what happens."""
 REMOVES = ("marsh", "dunes")
@@ -101,6 +101,7 @@ class _Builder:
         self._planted_links()
         self._innocents()
         self._together()
+        self._returns()
         self._everyday(self.total - self._number(0.008, 6))
         self._reports()
         self.made.sort(key=lambda entry: entry[0])
@@ -315,6 +316,72 @@ class _Builder:
                 "account": _name(account), "post": post,
             }
         )  # fmt: skip
+
+    def _returns(self) -> None:
+        """Accounts are suspended; some of their owners come back under another name; a fan and a brother only look so."""
+        network, large = "marsh", self.total >= 1000
+        scene = [self._id("a") for _ in range(400)]  # Small accounts that few follow.
+        olds = [
+            self._member(network, scene, 0.02, 14 if large else 8, page=self._id("page"))
+            for _ in range(12 if large else 4)
+        ]
+        for old in olds:
+            self._put(0.4, network, "account.suspended", account=_name(old["account"]), reason="ban evasion")
+        ways = (("another name, the same friends", 1.0, True), ("another name, half of the friends", 0.5, False))
+        for number, old in enumerate(olds[: 4 if large else 2]):
+            way, share, must = ways[number % 2]
+            kept = old["follows"][: round(share * len(old["follows"]))]
+            self._member(
+                network, scene, 0.55 + 0.05 * number, 0 if share == 1 else 4, follows=kept, said=old["said"], bio=old["account"]["bio"] if share == 1 else "",
+                truth=Truth(kind="return", way=way, must=must),
+            )  # fmt: skip
+        truth = Truth(kind="innocent", way="a fan", must=False)
+        name = f"{olds[-1]['account']['handle']}-fan"
+        self._member(network, scene, 0.6, 6, follows=olds[-1]["follows"][:1], handle=name, truth=truth)
+        truth = Truth(kind="innocent", way="a brother on the same device", must=False)
+        brother = self._member(network, scene, 0.65, 7, truth=truth)
+        for place, one in ((0.3, olds[-2]), (0.7, brother)):
+            told = {**_name(one["account"]), "tokens": ["device:demo:c2FtZS1kZXZpY2UtaGVyZQ"]}
+            self._put(place, network, "account.updated", account=told)
+
+    def _member(
+        self,
+        network: str,
+        scene: Sequence[str],
+        place: float,
+        many: int,
+        *,
+        follows: Sequence[str] = (),
+        said: Sequence[str] = (),
+        page: str = "",
+        bio: str = "",
+        handle: str = "",
+        truth: Truth | None = None,
+    ) -> dict[str, Any]:
+        """A young account that follows some of a scene, and posts a little."""
+        created = (self.now - SPREAD * (1 - place)).isoformat(timespec="seconds")
+        name = handle or f"{self._pick(words.FIRST)}-{self._pick(words.SECOND)}-{int(self.rng.integers(10, 99))}"
+        bio = bio or self._pick(words.BIOS)
+        if page:  # Their own, on another network.
+            bio = f"{bio} reedbed.example/@{page}"
+        account = {
+            "id": self._id("a"), "handle": name, "display_name": name.rpartition("-")[0].replace("-", " ").title(),
+            "bio": bio, "created_at": created,
+        }  # fmt: skip
+        self._put(place, network, "account.created", truth, account=account)
+        chosen = [*follows, *(scene[int(at)] for at in self.rng.permutation(len(scene))[:many])]
+        for number, followed in enumerate(dict.fromkeys(chosen)):
+            self._put(
+                place + 0.002 * (number + 1),
+                network,
+                "follow.created",
+                account=_name(account),
+                followed={"id": followed},
+            )
+        lines = list(said) or [self._line(self._pick(words.SAYINGS)) for _ in range(2)]
+        for number, text in enumerate(lines):
+            self._post(text, network=network, account=account, place=place + 0.03 + 0.004 * number)
+        return {"account": account, "follows": list(dict.fromkeys(chosen)), "said": lines}
 
     def _reports(self) -> None:
         for number in range(self._number(0.008, 6)):
