@@ -9,6 +9,7 @@ from django.test import Client
 from pytest_django.fixtures import Settings
 
 from redshank.audit.models import Entry
+from redshank.cases.models import Case
 from redshank.evasion import deciding
 from redshank.evasion import services as evasion
 from redshank.evasion.models import DayCount, NeverTie, ProfileRecord, TieRecord
@@ -65,6 +66,7 @@ def test_a_tie_is_explained_by_bits_that_add_up_with_what_speaks_against(client:
     assert shown.count('<rect class="bit"') == len(world.reasons) + 1
     assert "new" in page(client, "/ties")
     assert "Whom they follow" in page(client, "/accounts/marsh/new")
+    assert "Whom they follow" in page(client, f"/cases/{Case.objects.get().pk}")
 
 
 def test_confirming_chains_the_accounts_and_can_be_undone(client: Client, lead: User, world: TieRecord) -> None:

@@ -92,6 +92,8 @@ def lines(ties: Sequence[TieRecord]) -> list[dict[str, Any]]:
 
 def of_account(network: str, account_id: str) -> dict[str, Any]:
     """What an account's page shows of it: ties, the surest one explained, exceptions, and whose it was found to be."""
+    if not account_id:
+        return {}
     about, ties, exceptions = deciding.asked_about(network, account_id)
     standing = [tie for tie in ties if tie.state in (TieRecord.State.OPEN, TieRecord.State.CONFIRMED)]
     best = standing[0] if standing and not (standing[0].blind and standing[0].state == TieRecord.State.OPEN) else None

@@ -24,7 +24,7 @@ from redshank.enforcement.services import Ask
 from redshank.media import MediaError
 from redshank.people.models import User
 from redshank.policies import services as policies
-from redshank.web import previews, reading
+from redshank.web import previews, reading, tied
 from redshank.web.permissions import Asked, needs
 from redshank.web.views.banks import bankable
 from redshank.web.views.queue import next_case
@@ -88,6 +88,7 @@ def _page(request: Asked, found: Case, *, status: int = 200, **more: Any) -> Htt
         "earlier": cases.earlier_cases(found),
         "history": reading.history(found),
         **reading.past(found.network, found.account_id, but=found.pk),
+        **tied.of_account(found.network, found.account_id),
         **_standing(request, found),
         **_form(request, found),
         **more,
