@@ -322,7 +322,7 @@ class _Builder:
         network, large = "marsh", self.total >= 1000
         scene = [self._id("a") for _ in range(400)]  # Small accounts that few follow.
         olds = [
-            self._member(network, scene, 0.02, 14 if large else 8, page=self._id("page"))
+            self._member(network, scene, 0.02, 20 if large else 12, page=self._id("page"))
             for _ in range(12 if large else 4)
         ]
         for old in olds:

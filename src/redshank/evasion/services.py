@@ -59,6 +59,8 @@ FOLLOWS = (5, 10, 20, 50)
 POSTS = (1, 3, 10)
 """An account is asked about when it has followed so many, and when it has posted so often, beside at sign-up and when its
 profile changes."""
+SETTLE = timedelta(seconds=30)
+"""What brings no account to a stage is weighed after so long, together with what came meanwhile."""
 HISTORY = 2_000
 """So many of an account's events are read when it is suspended and was not watched before."""
 LEASE = timedelta(minutes=2)
@@ -232,6 +234,8 @@ def _gather_news(now: datetime, limit: int) -> int:
                 changed.add(key)
             if (why := _stage(event, account_id, news, before, heap)) and not about.target:
                 about.due_at, about.why, about.event = now, why, event_key(event.network, event.id)
+            elif news and about.due_at is None and not about.target:
+                about.due_at, about.why = now + SETTLE, "more evidence"
     new: list[ProfileRecord] = []
     old: list[ProfileRecord] = []
     for key in sorted(changed):
