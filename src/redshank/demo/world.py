@@ -327,7 +327,7 @@ class _Builder:
         ]
         for old in olds:
             self._put(0.4, network, "account.suspended", account=_name(old["account"]), reason="ban evasion")
-        ways = (("another name, the same friends", 1.0, True), ("another name, half of the friends", 0.5, False))
+        ways = (("another name, the same friends", 1.0, False), ("another name, half of the friends", 0.5, False))
         for number, old in enumerate(olds[: 4 if large else 2]):
             way, share, must = ways[number % 2]
             kept = old["follows"][: round(share * len(old["follows"]))]
@@ -369,6 +369,9 @@ class _Builder:
             "bio": bio, "created_at": created,
         }  # fmt: skip
         self._put(place, network, "account.created", truth, account=account)
+        self._put(
+            place + 0.001, network, "account.updated", account={**_name(account), "bio": bio, "created_at": created}
+        )
         chosen = [*follows, *(scene[int(at)] for at in self.rng.permutation(len(scene))[:many])]
         for number, followed in enumerate(dict.fromkeys(chosen)):
             self._put(
