@@ -18,7 +18,7 @@ from redshank.core.settings import documented_settings, environment_name
 
 TRIED: dict[Any, tuple[tuple[str, Any], ...]] = {
     bool: (("yes", True), ("0", False)),
-    int: (("1025", 1025), ("30", 30), ("5", 5)),
+    int: (("1025", 1025), ("30", 30), ("5", 5), (str(1 << 30), 1 << 30)),
     float: (("0.25", 0.25),),
     str: (("x" * 40, "x" * 40), ("json", "json"), ("debug", "debug")),
     tuple[str, ...]: (("a.example, b.example", ("a.example", "b.example")),),

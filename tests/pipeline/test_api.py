@@ -44,7 +44,7 @@ def send(client: Client, key: str, body: bytes, content_type: str = "application
     ("network", "may", "words"),
     [
         ("", ["events"], "none is named"),
-        ("marsh", ["event"], "There are events, hma"),
+        ("marsh", ["event"], "There are events, "),
         ("marsh", [], "opens nothing"),
     ],
 )
