@@ -190,6 +190,7 @@ def _banks() -> dict[int, KnownBank]:
             frozenset(tag.partition("-")[0].lower() for tag in bank.languages.split()),
             settings.REDSHANK.banks.quarantine_matches if bank.surge is None else bank.surge,
             bank.partial,
+            settings.REDSHANK.media.video_share if bank.share is None else bank.share / 100,
         )
         for bank in Bank.objects.filter(active=True).order_by("pk")
     }

@@ -57,7 +57,8 @@ VIDEOS = 200
 
 
 class KnownBank(msgspec.Struct, frozen=True, gc=False):
-    """What detection needs of a bank. `limit` is the Hamming distance within which its PDQ hashes match.
+    """What detection needs of a bank. `limit` is the Hamming distance within which its PDQ hashes match, `share` the part of
+    either video's seconds that must match.
 
     `harmless`: what it holds is no match, and keeps what is farther from it from being one. `sampled`: of a hundred
     events so many are held against it. `languages`: primary subtags of those in which its terms are sought; none: all.
@@ -76,6 +77,7 @@ class KnownBank(msgspec.Struct, frozen=True, gc=False):
     languages: frozenset[str] = frozenset()
     surge: int = 0
     partial: bool = False
+    share: float = 0.5
 
 
 class KnownEntry(msgspec.Struct, frozen=True, gc=False):
@@ -450,7 +452,7 @@ class Known:
         for entry in self._candidates(frames):
             known, limit = self._video(entry), self._entries[entry].bank.limit
             match = match_videos(seen, known, limit, quality=enough, near=NEAR)
-            if max(match.share, match.known_share) >= self._settings.video_share and match.ranges:
+            if max(match.share, match.known_share) >= self._entries[entry].bank.share and match.ranges:
                 where = Frames(media, match.share, match.known_share, match.ranges)
                 yield _Hit("videos", entry, where, seen.sha256, score=max(match.share, match.known_share), how=how)
         for entry, (distance, seconds) in self._shown_in(frames).items():

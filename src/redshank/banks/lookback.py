@@ -34,7 +34,8 @@ OVER = timedelta(minutes=10)
 """An hour is turned into files so long after its end: no walk that began in it is still going on."""
 SETTLED = timedelta(seconds=15)
 """An entry is sought so long after it was added: by then whoever walks knows it, or has left a row."""
-ENTRIES = 5000
+ENTRIES, VIDEOS = 5000, 200
+"""Entries that are sought together; of videos fewer, as each has hundreds of hashes."""
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -84,12 +85,15 @@ def hashes_of(network: str, event_id: str) -> dict[str, MediaHashes]:
 
 
 def due(*, now: datetime, limit: int = ENTRIES, settled: timedelta = SETTLED) -> list[Entry]:
-    """Entries that have not been sought in the past, the oldest first. Those of harmless or switched-off banks wait."""
-    waiting = Entry.objects.filter(
-        looked_back_at=None, withdrawn_at=None, quarantined_at=None, added_at__lte=now - settled
-    )
-    meant = waiting.filter(bank__kind__in=KINDS, bank__active=True, bank__negative=False)
-    return list(meant.select_related("bank").order_by("pk")[:limit])
+    """Entries that have not been sought in the past, bank by bank, the oldest first. Those of harmless or switched-off banks wait."""
+    out: list[Entry] = []
+    for bank in Bank.objects.filter(kind__in=KINDS, active=True, negative=False).order_by("pk"):
+        waiting = Entry.objects.filter(
+            bank=bank, looked_back_at=None, withdrawn_at=None, quarantined_at=None, added_at__lte=now - settled
+        )
+        most = min(limit, VIDEOS) if bank.kind == "video" else limit
+        out += waiting.select_related("bank").order_by("pk")[: max(0, most - len(out))]
+    return out
 
 
 def done(entries: Iterable[Entry], *, now: datetime) -> None:

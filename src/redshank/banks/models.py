@@ -28,6 +28,11 @@ class Bank(models.Model):
     limit = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="Hamming distance within which a PDQ hash matches; empty: the installation's."
     )
+    share = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        help_text="Of a hundred seconds of either video so many must match; empty: the installation's.",
+    )
     active = models.BooleanField(default=True)
     negative = models.BooleanField(
         default=False,
@@ -64,6 +69,7 @@ class Bank(models.Model):
         constraints = (
             models.CheckConstraint(condition=Q(severity__range=(1, 5)), name="bank_severity_1_to_5"),
             models.CheckConstraint(condition=Q(sampled__range=(0, 100)), name="bank_sampled_0_to_100"),
+            models.CheckConstraint(condition=Q(share__range=(1, 100)), name="bank_share_1_to_100"),
         )
 
     def __str__(self) -> str:

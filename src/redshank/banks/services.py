@@ -103,6 +103,7 @@ def make_bank(
     description: str = "",
     source: str = "",
     limit: int | None = None,
+    share: int | None = None,
     negative: bool = False,
     partial: bool = False,
     sampled: int = 100,
@@ -122,7 +123,7 @@ def make_bank(
     chosen = policies.get(policy)
     bank = Bank(
         name=name, kind=kind, description=_clean(description, 10_000), policy=chosen, severity=severity,
-        source=_clean(source, 200), limit=limit, negative=negative, partial=partial, sampled=sampled, surge=surge, languages=languages,
+        source=_clean(source, 200), limit=limit, share=share, negative=negative, partial=partial, sampled=sampled, surge=surge, languages=languages,
         license=_clean(license, 200), expires_days=expires_days, created_at=now,
     )  # fmt: skip
     _check(bank)
@@ -137,7 +138,7 @@ def make_bank(
 
 
 CHANGEABLE = (
-    "description", "policy", "severity", "source", "limit", "negative", "partial", "sampled", "languages", "license", "expires_days",
+    "description", "policy", "severity", "source", "limit", "share", "negative", "partial", "sampled", "languages", "license", "expires_days",
     "active", "surge",
 )  # fmt: skip
 """What of a bank can be changed. Its kind cannot: its entries are of that kind."""
@@ -191,6 +192,10 @@ def _check(bank: Bank) -> None:
         raise Problem("not a limit", where=str(bank.limit), hint="It is 0 to 31 bits, for banks of kind pdq and video.")
     if bank.partial and bank.kind != "pdq":
         raise Problem("parts are found of pictures alone", where=bank.kind, hint="A bank of kind pdq holds them.")
+    if bank.share is not None and (bank.kind != "video" or not 1 <= bank.share <= 100):
+        raise Problem(
+            "not a share", where=str(bank.share), hint="It is 1 to 100 of a hundred seconds, for banks of kind video."
+        )
     if not 0 <= bank.sampled <= 100:
         raise Problem(
             "not a share of a hundred", where=str(bank.sampled), hint="100 holds every event against the bank."

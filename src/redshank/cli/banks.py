@@ -116,6 +116,9 @@ def _parts(bank: Any) -> str:
 @click.option("--source", default="", help="Where its entries come from.")
 @click.option("--limit", type=int, help="Bits of 256 within which a PDQ hash matches, 0 to 31. Else: media.pdq_limit.")
 @click.option(
+    "--share", type=int, help="Of a hundred seconds of either video so many must match. Else: media.video_share."
+)
+@click.option(
     "--harmless", is_flag=True, help="What it holds is harmless: it never matches, nor does what is no nearer."
 )
 @click.option(
@@ -129,8 +132,8 @@ def _parts(bank: Any) -> str:
 @_BY
 @with_store
 def make(
-    name: str, kind: str, policy: str, severity: int, description: str, source: str, limit: int | None, harmless: bool,
-    partial: bool,
+    name: str, kind: str, policy: str, severity: int, description: str, source: str, limit: int | None, share: int | None,
+    harmless: bool, partial: bool,
     languages: str, license: str, expires_days: int | None, by: str | None,  # noqa: A002 - the option's name
 ) -> None:  # fmt: skip
     """Make an empty bank NAME."""
@@ -139,7 +142,7 @@ def make(
     from redshank.banks import services
 
     services.make_bank(
-        name, kind=kind, policy=policy, severity=severity, description=description, source=source, limit=limit,
+        name, kind=kind, policy=policy, severity=severity, description=description, source=source, limit=limit, share=share,
         negative=harmless, partial=partial, languages=languages, license=license, expires_days=expires_days, by=_actor(by),
         now=timezone.now(),
     )  # fmt: skip
@@ -151,6 +154,7 @@ def make(
 @click.option("--policy", help="The policy that a match breaks, by its short name.")
 @click.option("--severity", type=int, help="1 to 5.")
 @click.option("--limit", type=int, help="Bits of 256 within which a PDQ hash matches, 0 to 31.")
+@click.option("--share", type=int, help="Of a hundred seconds of either video so many must match.")
 @click.option("--sampled", type=int, help="Of a hundred events, so many are held against it.")
 @click.option("--partial/--whole", default=None, help="Whether parts of its pictures are found, too.")
 @click.option("--languages", help='Tags such as "de pt-BR"; "" for all.')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import multiprocessing
 import os
@@ -74,7 +75,19 @@ def load(target: str) -> Any:
         threading.Thread(target=_follow, args=(parent,), name="follow-parent", daemon=True).start()
     from redshank.web.wsgi import application
 
+    _know()
     return application
+
+
+def _know() -> None:
+    """Open what is known before anybody asks; where the store does not answer now, the first who asks will."""
+    from django.db import DatabaseError, connections
+
+    from redshank.banks import services as banks
+
+    with contextlib.suppress(DatabaseError):
+        banks.known()
+    connections.close_all()
 
 
 def _await_port(host: str, port: int) -> None:

@@ -37,6 +37,7 @@ def command(once: bool) -> None:
     import structlog
 
     from redshank import counters
+    from redshank.banks import services as banks
     from redshank.web import health
 
     log = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ def command(once: bool) -> None:
         if check.state == "fail":
             raise Problem(check.says, where=check.name, hint=check.todo)
     counters.fold()
+    banks.known()  # Before anything waits for it, and outside of any transaction.
     stop = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:

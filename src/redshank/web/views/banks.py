@@ -113,7 +113,7 @@ def _beginning(bank: Bank, asked: str) -> Q:
     return Q(value__in={asked, *services.canonical_forms(asked)}) | Q(value__startswith=asked)
 
 
-_NUMBERS = {"severity": False, "sampled": False, "limit": True, "surge": True, "expires_days": True}
+_NUMBERS = {"severity": False, "sampled": False, "limit": True, "share": True, "surge": True, "expires_days": True}
 """Fields of the form that are numbers, and whether they may stay empty."""
 _TEXTS = ("description", "policy", "source", "languages", "license")
 
@@ -394,7 +394,10 @@ def _hits(found: Iterable[Finding], values: Sequence[str]) -> list[Hit]:
                 match.entry, match.bank, word(DETECTED, finding.kind), match.value, match.label, match.severity, near,
                 match.distance, match.limit, match.withheld,
             )  # fmt: skip
-    others = Entry.objects.filter(value__in={value for value in values if value}).select_related("bank")
+    all_banks = list(Bank.objects.values_list("pk", flat=True))  # The index of values is by bank.
+    others = Entry.objects.filter(bank__in=all_banks, value__in={value for value in values if value}).select_related(
+        "bank"
+    )
     for entry in others.defer("frames")[:PAGE]:
         if entry.pk not in hits:
             state = (
