@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from redshank.core import BadInput, Problem
-from redshank.matching import HammingIndex
+from redshank.matching import HammingIndex, hamming
 from redshank.matching.hamming_log import log_path
 
 
@@ -173,47 +174,112 @@ def test_a_merge_that_fails_loses_nothing_and_says_so(path: Path, monkeypatch) -
     index.close()
 
 
+def test_where_the_disk_fails_behind_the_replacement_what_follows_is_kept_and_seen(path: Path, monkeypatch) -> None:
+    reader = HammingIndex.open(path)
+    index = HammingIndex.open(path, write=True)
+    hashes = made(2, 2)
+    index.add(hashes[:1], [10_000])
+
+    def out_of_files(where: Path) -> None:
+        if where.is_dir():
+            raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hamming, "_sync", out_of_files)
+        with pytest.raises(Problem, match="Too many open files"):
+            index.merge()
+    index.add(hashes[1:], [10_001])
+    index.remove([10_000])
+    for seen in (index, reader, HammingIndex.open(path)):
+        assert seen.search(hashes[0], 0) == []
+        assert seen.search(hashes[1], 0) == [(10_001, 0)]
+    index.close()
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_what_changes_while_a_merge_is_under_way_is_seen_at_once_and_stays(
+    path: Path, in_file: bool, monkeypatch
+) -> None:
+    index = HammingIndex.open(path, write=True) if in_file else HammingIndex.build(made(5000), np.arange(5000))
+    seers = [index, HammingIndex.open(path)] if in_file else [index]
+    known, new = made(5000), made(3, 2)
+    began, may_end, living = threading.Event(), threading.Event(), hamming._Snapshot.living
+
+    def held(snapshot):
+        began.set()
+        assert may_end.wait(30)
+        return living(snapshot)
+
+    def right() -> None:
+        for seer in seers:
+            assert [seer.search(one, 0) for one in new] == [[], [(10_001, 0)], [(3, 0)]]
+            assert [seer.search(known[row], 0) for row in (3, 4, 5)] == [[], [], [(5, 0)]]
+            assert len(seer) == 5000
+
+    index.add(new[:1], [10_000])
+    monkeypatch.setattr(hamming._Snapshot, "living", held)
+    merging = threading.Thread(target=index.merge)
+    merging.start()
+    assert began.wait(30)
+    index.remove([10_000, 3, 4])  # One of the delta, two of the base,
+    index.add(new[1:], [10_001, 3])  # and the id of one of these comes again.
+    right()
+    may_end.set()
+    merging.join()
+    assert index.delta == 2
+    right()
+    index.close()
+    if in_file:
+        seers.append(HammingIndex.open(path))
+    right()
+
+
 READER = """
-import json, sys, time
+import json, sys
 import numpy as np
 from redshank.matching import HammingIndex
 index = HammingIndex.open(sys.argv[1])
 index.search(bytes(32), 31)
 print("ready", flush=True)
 for line in sys.stdin:
-    print(json.dumps([index.search(bytes.fromhex(line.strip()), 31), time.time()]), flush=True)
+    print(json.dumps(index.search(bytes.fromhex(line.strip()), 31)), flush=True)
 """
 
 
-def test_a_reader_in_another_process_sees_each_change_with_its_next_search(path: Path) -> None:
-    reader = subprocess.Popen(
-        [sys.executable, "-c", READER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+def test_readers_in_other_processes_see_each_change_with_their_next_search(path: Path) -> None:
+    readers = [
+        subprocess.Popen([sys.executable, "-c", READER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
     try:
-        assert reader.stdout.readline() == "ready\n"
+        assert [reader.stdout.readline() for reader in readers] == ["ready\n"] * 3
 
         def ask(hash_: np.ndarray):
-            reader.stdin.write(hash_.tobytes().hex() + "\n")
-            reader.stdin.flush()
-            return json.loads(reader.stdout.readline())
+            for reader in readers:
+                reader.stdin.write(hash_.tobytes().hex() + "\n")
+                reader.stdin.flush()
+            first, *others = (json.loads(reader.stdout.readline()) for reader in readers)
+            assert all(other == first for other in others)
+            return first
 
         with HammingIndex.open(path, write=True) as index:
             for k, hash_ in enumerate(made(30, 4)):
-                assert ask(hash_)[0] == []
+                assert ask(hash_) == []
                 index.add(hash_[None], [10_000 + k])
                 if k % 10 == 5:
                     index.merge()
-                assert ask(hash_)[0] == [[10_000 + k, 0]]
+                assert ask(hash_) == [[10_000 + k, 0]]
                 if k % 3 == 0:
                     index.remove([10_000 + k])
-                    assert ask(hash_)[0] == []
+                    assert ask(hash_) == []
                     if k % 2:
                         index.merge()
-                        assert ask(hash_)[0] == []
+                        assert ask(hash_) == []
     finally:
-        reader.stdin.close()
-        reader.wait(10)
-        reader.stdout.close()
+        for reader in readers:
+            reader.stdin.close()
+            reader.wait(10)
+            reader.stdout.close()
 
 
 # Adds, removes and merges without end; a line goes out once a change is said to be safe.

@@ -107,7 +107,9 @@ class HammingIndex:
         target = Path(path)
         lock = WriterLock(target, wait=False)
         try:
-            _commit(target, Segment.build(*given, target), [])
+            segment = Segment.build(*given, target)
+            _commit(target, segment, [])
+            _settle(target, segment.generation)
         finally:
             lock.free()
 
@@ -134,7 +136,9 @@ class HammingIndex:
         try:
             with self._lock:
                 snapshot = self._contents.snapshot()
-            _commit(target, snapshot.write(target), [])
+            segment = snapshot.write(target)
+            _commit(target, segment, [])
+            _settle(target, segment.generation)
         finally:
             lock.free()
 
@@ -354,13 +358,15 @@ class HammingIndex:
             base = Segment.build(*snapshot.living()) if self._path is None else snapshot.write(self._path)
             contents = _Contents(base)
             with self._lock:
-                since = self._since or []
+                since, replaced = self._since or [], self._log
                 if self._path is not None:
                     self._log = _commit(self._path, base, since)
                     self._seen = self._place = self._log.committed
                 for change in since:
                     contents.apply(change)
                 self._contents = contents
+                if self._path is not None:
+                    _settle(self._path, base.generation, replaced)
         except Exception as error:  # noqa: BLE001  # Told to the next who changes, merges or closes.
             self._failure = error
         finally:
@@ -466,7 +472,10 @@ class _Snapshot:
 
 
 def _commit(path: Path, segment: Segment, since: list[Change]) -> Log:
-    """Put a segment's new file in the place of `path`, with a new log of the changes since; the old ones go."""
+    """Put a segment's new file in the place of `path`, with a new log of the changes since, or change nothing.
+
+    From then on the new ones count: whatever fails in `_settle`, which must follow, the returned log is the one to write.
+    """
     new = new_path(path, segment.generation)
     log = Log.create(log_path(path, segment.generation), segment.generation)
     try:
@@ -477,9 +486,17 @@ def _commit(path: Path, segment: Segment, since: list[Change]) -> Log:
         log.replace()
         new.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
-    _sweep(path, segment.generation)
     return log
+
+
+def _settle(path: Path, generation: bytes, replaced: Log | None = None) -> None:
+    """Make the replacement at `path` last, and send the readers of the logs before it there; `replaced` is the writer's."""
+    try:
+        _sync(path.parent)
+    finally:
+        if replaced is not None:
+            replaced.replace()
+    _sweep(path, generation)
 
 
 def _sweep(path: Path, keep: bytes) -> None:
