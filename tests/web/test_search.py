@@ -22,6 +22,7 @@ from redshank.cli import main
 from redshank.core import Account, Finding, Match, Post, PostCreated, Report, ReportReceived, Verdict, Whole
 from redshank.core.events import Reporter
 from redshank.people.models import User
+from redshank.rules import searches
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -210,3 +211,20 @@ def test_the_command_finds_the_same_and_is_written_down(lead: Client) -> None:
     assert wrong.exit_code == 1
     assert "search:1:1: error: an account has no `agee`" in wrong.output
     assert Entry.objects.filter(step="archive.searched", actor="system").count() == 4
+
+
+def test_a_process_stands_ready_and_does_not_matter_when_it_is_gone(lead: Client) -> None:
+    assert b"Search" in lead.get("/search").content
+    ready = searches._ready[0][0]
+    assert b"march just now" in lead.get("/search?q=&range=all").content
+    assert ready.poll() is not None  # It took the job, and another one stands ready.
+    after = searches._ready[0][0]
+    assert after is not ready
+    after.kill()
+    after.wait()
+    assert b"march just now" in lead.get("/search?q=&range=all").content
+    last = searches._ready[0][0]
+    assert last.stdin
+    assert last.poll() is None
+    last.stdin.close()
+    assert last.wait(30) == 0  # As when the server ends.

@@ -435,9 +435,10 @@ class _Look:
             tally.keys = self._keys(f"(SELECT {at} AS at_us, {place} {source})")
         if question.by:
             each = f"unnest({value})" if is_list else value
-            database.execute(
-                f"INSERT INTO tops SELECT value, count(*) FROM (SELECT {each} AS value {source}) "  # noqa: S608
-                "WHERE value IS NOT NULL GROUP BY 1"
+            keys, shown = ("network, account", value) if value == _SCALARS["account"] else (f"{each} AS value", "value")
+            database.execute(  # What is grouped by is put together once a value, not once an event.
+                f"INSERT INTO tops SELECT {shown} AS named, events FROM "  # noqa: S608
+                f"(SELECT *, count(*) AS events FROM (SELECT {keys} {source}) GROUP BY ALL) WHERE named IS NOT NULL"
             )
         return tally
 

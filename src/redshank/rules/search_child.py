@@ -1,12 +1,13 @@
 """A process that answers one search and ends: `python -m redshank.rules.search_child`, its job on stdin, answers on stdout.
 
 It reads files of the past and nothing else. Whatever a search costs, the server that asked for it goes on; to cancel the
-search, that one ends this process.
+search, that one ends this process. It may be started before there is a job: what it loads is then there when the job comes.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import struct
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ from redshank.rules.search import Found, Limits, Question, Row, every_row, searc
 LENGTH = struct.Struct("!Q")
 ROWS = 500
 """Rows that are handed over together."""
+IDLE = 900.0
+"""Seconds after which a process that got no job ends."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,9 +58,15 @@ Answer = Rows | End | Failed
 
 
 def main() -> None:
-    """Do the job that stands on stdin."""
+    """Do the job that comes on stdin; none, where whoever started this ended without one."""
     os.nice(5)  # What comes in goes before what is asked.
-    job = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Job)
+    search((), (), Question(by="type"), Limits())  # Loads all that a search needs.
+    if not select.select([sys.stdin], [], [], IDLE)[0]:
+        return
+    body = sys.stdin.buffer.read()
+    if not body:
+        return
+    job = msgspec.msgpack.decode(body, type=Job)
     try:
         _do(job, sys.stdout.buffer)
     except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked is told

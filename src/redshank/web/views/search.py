@@ -93,6 +93,8 @@ def search(request: Asked) -> HttpResponseBase:
     }  # fmt: skip
     if context["asked"] and not wanted.problem:
         context |= _answer(request, wanted)
+    else:
+        searches.get_ready()
     answer = render(request, "console/search.html", context)
     if request.GET.get("zone") == wanted.zone.key:
         answer.set_cookie(
