@@ -1,6 +1,6 @@
 """Returning accounts online: evidence from events, suspensions as targets at once, ties kept, taken back, never doubled."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from redshank.audit.models import Entry
 from redshank.cases.models import Case
 from redshank.evasion import services as evasion
 from redshank.evasion.gathering import unpack
+from redshank.evasion.model import Tie
 from redshank.evasion.models import DayCount, News, ProfileRecord, TieRecord
 from redshank.evasion.targets import Targets, targets
 from redshank.pipeline import accept, ask_due
@@ -263,3 +264,29 @@ def test_ties_are_only_ever_sought_from_a_new_account_to_suspended_ones() -> Non
     suspended = ProfileRecord.objects.get(account_id="old")
     assert evasion.ask(suspended, now=NOW) == []
     assert all(tie.old.target for tie in TieRecord.objects.all())
+
+
+def test_a_wave_of_sign_ups_is_all_asked_about_and_nobody_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand a minute come in batches; bench.signups measures the pace. Here some are sent again, as senders do."""
+    scene(others=20)
+    before = DayCount.objects.get().asked
+    wave = [sign_up(f"w{number}", at=NOW - timedelta(minutes=1)) for number in range(1_000)]
+    asked: list[str] = []
+    ask = evasion.ask
+
+    def noted(about: ProfileRecord, *, now: datetime) -> list[Tie]:
+        asked.append(about.account_id)
+        return ask(about, now=now)
+
+    monkeypatch.setattr(evasion, "ask", noted)
+    for start in range(0, len(wave), 500):
+        take(wave[start : start + 500])
+        accept(wave[start : start + 50], now=NOW, actor="key:marsh")
+        evasion.gather_news(now=NOW)  # The worker is behind all the while.
+        ask_due(now=NOW, limit=50)
+    work()
+    work(now=NOW + timedelta(hours=1))
+    assert sorted(asked) == sorted(f"w{number}" for number in range(1_000))
+    assert DayCount.objects.get().asked == before + 1_000
+    assert not News.objects.exists()
+    assert not ProfileRecord.objects.exclude(due_at=None).exists()

@@ -198,20 +198,25 @@ class Scorer:
         """How probable each pair is, float64 (m,)."""
         return np.asarray(1 / (1 + np.exp2(-self._scored(pairs.features)[1])))
 
-    def ties(self, pairs: Pairs, *, least: float = 0.0) -> tuple[Tie, ...]:
-        """The pairs of at least that probability, the surest first, each with its reasons."""
+    def ties(self, pairs: Pairs, *, least: float = 0.0, most: int | None = None) -> tuple[Tie, ...]:
+        """The pairs of at least that probability, the `most` surest of them, the surest first, each with its reasons."""
         if not len(pairs.ids):
             return ()
         parts, bits = self._scored(pairs.features)
         by_kind = parts @ self._of_kind
         chances = 1 / (1 + np.exp2(-bits))
         out = []
-        for at in np.argsort(-bits, kind="stable"):
+        for at in np.argsort(-bits, kind="stable")[:most]:
             if chances[at] < least:
                 break
+            seen = {
+                name: value
+                for name, value in zip(kernels.FEATURES, pairs.features[at].tolist(), strict=True)
+                if not math.isnan(value)
+            }
             known = {kind: float(by_kind[at, place]) for place, kind in enumerate(self._kinds)}
             reasons = [
-                Reason(kind, value, _detail(kind, pairs.features[at]))
+                Reason(kind, value, _detail(kind, seen))
                 for kind, value in sorted(known.items(), key=lambda item: -abs(item[1]))
                 if value
             ]
@@ -250,10 +255,8 @@ def layout_of(terms: tuple[Term, ...]) -> tuple[Any, ...]:
     return which, edges, many, offsets
 
 
-def _detail(kind: str, x: npt.NDArray[np.float32]) -> str:
-    """What was seen, in words."""
-    seen = dict(zip(kernels.FEATURES, x.tolist(), strict=True))
-    known = {name: value for name, value in seen.items() if not math.isnan(value)}
+def _detail(kind: str, known: dict[str, float]) -> str:
+    """What was seen, in words, of the features that are known."""
     words: list[str] = []
 
     def say(name: str, text: str) -> None:

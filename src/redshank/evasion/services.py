@@ -36,6 +36,7 @@ from redshank.core import (
     decode_event,
     event_key,
 )
+from redshank.core.settings import EvasionSettings
 from redshank.evasion.fitting import default_model
 from redshank.evasion.gathering import (
     Evidence,
@@ -325,6 +326,7 @@ def forget_old_tokens(*, now: datetime) -> int:
 # ── Asking ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _model_lock = threading.Lock()
+_scorer: tuple[Model, EvasionSettings, Scorer] | None = None
 
 
 def current_model() -> tuple[Model, str]:
@@ -346,10 +348,14 @@ def _model(path: str, stamp: int) -> tuple[Model, str]:
 
 def scorer() -> Scorer:
     """The model in force, with the bands that the settings want."""
+    global _scorer  # noqa: PLW0603 - one a process
     model, _version = current_model()
     wanted = settings.REDSHANK.evasion
-    cuts = bands(model, rate=wanted.return_rate, likely=wanted.likely_precision, possible=wanted.possible_precision)
-    return Scorer(model, rate=wanted.return_rate, cuts=cuts)
+    made = _scorer
+    if made is None or made[0] is not model or made[1] is not wanted:
+        cuts = bands(model, rate=wanted.return_rate, likely=wanted.likely_precision, possible=wanted.possible_precision)
+        made = _scorer = (model, wanted, Scorer(model, rate=wanted.return_rate, cuts=cuts))
+    return made[2]
 
 
 def claim_due(*, now: datetime, limit: int) -> list[ProfileRecord]:
@@ -370,27 +376,20 @@ def ask(about: ProfileRecord, *, now: datetime) -> list[Tie]:
 
     Never asks about an account that is itself suspended, or that stands on the list of those never to be tied.
     """
-    if about.target or is_excepted(about):
+    if about.target:
+        return []
+    listed = NeverTie.objects.filter(network=about.network, account_id=about.account_id, ended_at=None)
+    pairs = set(listed.values_list("other_network", "other_id"))
+    if any(not other for _network, other in pairs):
         return []
     profile = profile_of(unpack(bytes(about.evidence)), about.pk, oldest_token=oldest_token(now))
-    ties = scorer().ties(targets().search(profile), least=0.01)[: 4 * KEPT]
-    pairs = set(
-        NeverTie.objects.filter(network=about.network, account_id=about.account_id, ended_at=None).values_list(
-            "other_network", "other_id"
-        )
-    )
+    ties = scorer().ties(targets().search(profile), least=0.01, most=4 * KEPT)
     if pairs:
         named = ProfileRecord.objects.in_bulk([tie.number for tie in ties])
         ties = tuple(
             tie for tie in ties if (old := named.get(tie.number)) and (old.network, old.account_id) not in pairs
         )
     return list(ties[:KEPT])
-
-
-def is_excepted(about: ProfileRecord) -> bool:
-    """Whether the account stands on the list of those that are tied to nobody."""
-    listed = NeverTie.objects.filter(network=about.network, account_id=about.account_id, ended_at=None, other_id="")
-    return listed.exists()
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -413,7 +412,8 @@ def keep_ties(about: ProfileRecord, found: Sequence[Tie], *, now: datetime) -> A
     there = {
         tie.old_id: tie for tie in TieRecord.objects.select_for_update().filter(new=about).select_related("old", "new")
     }
-    olds = ProfileRecord.objects.filter(target=True).in_bulk([tie.number for tie in found])
+    wanted = [tie.number for tie in found if tie.band or tie.number in there]
+    olds = ProfileRecord.objects.filter(target=True).in_bulk(wanted) if wanted else {}
     mine = unpack(bytes(about.evidence))
     grew, made = False, {"likely": 0, "possible": 0}
     steps: list[Step] = []
@@ -476,8 +476,11 @@ def _is_audit(new: int, old: int) -> bool:
 
 def count(now: datetime, version: str, **numbers: float) -> None:
     """Add to the day's counts. In the caller's transaction."""
-    day, _made = DayCount.objects.get_or_create(day=now.date(), model=version)
-    DayCount.objects.filter(pk=day.pk).update(**{name: F(name) + number for name, number in numbers.items() if number})
+    day = DayCount.objects.filter(day=now.date(), model=version)
+    more = {name: F(name) + number for name, number in numbers.items() if number}
+    if more and not day.update(**more):
+        DayCount.objects.get_or_create(day=now.date(), model=version)
+        day.update(**more)
 
 
 def standing_ties(accounts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[TieRecord, ...]]:
