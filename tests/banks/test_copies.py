@@ -19,6 +19,10 @@ from tests.media.made import LIMITS, encoded, picture, write_video
 
 PICTURES = KnownBank("known-pdq", "pdq", "terrorist-content", 4, 31, "our own")
 VIDEOS = KnownBank("known-video", "video", "terrorist-content", 4, 31, "our own")
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "media"
+needs_shared = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="needs the media of the shared data, ../shared/data/media"
+)
 HARMLESS = KnownBank("logos", "pdq", "terrorist-content", 1, 31, "our own", harmless=True)
 
 
@@ -109,3 +113,36 @@ def test_a_bank_in_the_store_finds_copies(make) -> None:
     (finding,) = services.known(fresh=True).find(posted(Media(id="m1")), {"m1": hashed(ImageOps.mirror(picture(1)))})
     assert finding.match
     assert finding.match.how == "mirrored"
+
+
+def real(path: Path) -> MediaHashes:
+    with path.open("rb") as file:
+        return hash_file(file, LIMITS)
+
+
+@needs_shared
+@pytest.mark.django_db
+def test_copies_of_a_real_picture_are_found_by_its_plain_hash(make) -> None:
+    images = SHARED / "images"
+    copies = [images / "bridge-letterboxed.jpg", *sorted(images.glob("dih-*"))]
+    assert len(copies) == 8
+    _, added = make("pdq", services.entry_from_media(real(images / "bridge-aaa-orig.jpg"), "pdq"))
+    look = services.known(fresh=True)
+    found = {path.name: find(look, real(path)) for path in copies}
+    for name, findings in found.items():
+        assert [finding.match and finding.match.entry for finding in findings] == list(added.entries), name
+        assert all(finding.match and finding.match.how for finding in findings), name  # None of them as it is.
+
+
+@needs_shared
+@pytest.mark.django_db
+def test_a_real_video_under_a_large_logo_is_found_in_its_place(make) -> None:
+    videos = SHARED / "videos"
+    _, added = make("video", services.entry_from_media(real(videos / "chair-orig-22-sd-bar.mp4"), "video"))
+    look = services.known(fresh=True)
+    (finding,) = find(look, real(videos / "chair-22-with-large-logo-bar.mp4"))
+    assert finding.match
+    assert finding.match.entry == added.entries[0]
+    assert isinstance(finding.where, Frames)
+    assert all(abs(one.start - one.known_start) <= 1 for one in finding.where.ranges)
+    assert min(finding.where.share, finding.where.known_share) >= 0.5  # Frame by frame at the same second, 1 of 23 is.
