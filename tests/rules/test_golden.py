@@ -45,6 +45,6 @@ def test_a_load_raises_all_errors_at_once():
 
 def test_a_file_with_warnings_loads_and_keeps_them():
     rules = load_rules(GOLDEN / "warnings.yaml")
-    assert len(rules) == 7
+    assert len(rules) == 11
     assert [found.severity for found in rules.warnings] == ["warning"] * len(rules.warnings)
     assert len(rules.warnings) >= 8

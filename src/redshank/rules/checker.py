@@ -58,6 +58,9 @@ MAX_DEPTH = 40
 MAX_SIZE = 4_000
 """Nodes of one expression, names written out."""
 
+MAX_LOOKED_AT = 1_000
+"""Items of a list that are looked at for what can never be."""
+
 _COMPARISONS: dict[type[ast.cmpop], Comparison] = {
     ast.Eq: "==",
     ast.NotEq: "!=",
@@ -109,6 +112,21 @@ _FOREIGN: dict[type[ast.AST], str] = {
     ast.Starred: "*",
     ast.NamedExpr: ":=",
 }
+
+
+_ELSEWHERE = {
+    "bank": 'Banks are asked by findings: matched("x", kind="domain").',
+    "link": 'Ask any(domain(link) == "clip.example" for link in post.links).',
+    "null": "What the platform did not send is missing: ask not known(…).",
+    **dict.fromkeys(("haslabel", "haslabels", "label", "labels"), 'Ask "x" in account.labels.'),
+    **dict.fromkeys(("regex", "regexmatch", "regexp", "search", "match"), 'Write matches(post.text, "…").'),
+    **dict.fromkeys(("textcontains", "stringcontains", "includes"), 'Write contains(post.text, "…").'),
+    **dict.fromkeys(("listlength", "stringlength", "length", "size"), "Write len(…)."),
+    **dict.fromkeys(("exists", "isnull", "resolveoptional", "defined"), "Ask known(…)."),
+    **dict.fromkeys(("rate", "counter", "unique"), 'Write count(per=account.id, over="day") or distinct(…, per=…, over="day").'),
+    **dict.fromkeys(("timesince", "timedelta", "timestamp"), "Compare account.age < days(7), or now - event.at > hours(2)."),
+}  # fmt: skip
+"""What people write who come from another language, in lower case, and what to write here."""
 
 
 class Report(Protocol):
@@ -405,6 +423,8 @@ class _Checker:
         else:
             self._check_choices(left, right, trees[1])
             self._check_choices(right, left, trees[0])
+            self._check_domain(right, left, trees[0])
+        self._check_domain(left, right, trees[1])
         if isinstance(left, Constant) and isinstance(right, Constant) and right.value is not None:
             return truth_constant(value=_decide(op, left.value, right.value))
         return Compare(
@@ -426,7 +446,10 @@ class _Checker:
             raise self.bad(trees[1], f"expected a list, but this is {right.type.describe()}")
         item = right.type.item
         if item is not None and not item.like(left.type):
-            raise self.bad(trees[0], f"the list holds {item}s, but this is {left.type.describe()}")
+            hint = (
+                f"Ask any(x in … for x in {self.shown(left)})." if left.type.item and item.like(left.type.item) else ""
+            )
+            raise self.bad(trees[0], f"the list holds {item}s, but this is {left.type.describe()}", hint)
         if left.type.kind in ("list", "record"):
             raise self.bad(trees[0], f"{left.type.describe()} cannot be looked up in a list", "Look up what is in it.")
         if (
@@ -449,6 +472,18 @@ class _Checker:
         if choices and isinstance(value, str) and value not in choices:
             hint = nearest(value, choices) or f"It is one of {', '.join(choices)}."
             raise self.bad(at, f'{self.shown(node) or "it"} is never "{value}"', hint)
+
+    def _check_domain(self, node: Node, other: Node, at: ast.expr) -> None:
+        """Warns where a domain is compared with a text that none can be, such as one with `www.`."""
+        if not (isinstance(node, Call) and node.function.name == "domain" and isinstance(other, Constant)):
+            return
+        items = other.value if isinstance(other.value, frozenset) else {other.value}
+        for item in sorted(items)[:MAX_LOOKED_AT] if other.value is not None else ():
+            meant = node.run(item if "://" in item else f"https://{item}")
+            if meant != item:
+                hint = f'Write it as "{meant}".' if meant else "A domain is a host, such as clip.example."
+                self.warn(at, f'no domain is ever "{item[:100]}": it is in lower case, without `www.` and path', hint)
+                return
 
     def arithmetic(self, tree: ast.BinOp) -> Node:
         op = _OPERATIONS.get(type(tree.op))
@@ -534,7 +569,8 @@ class _Checker:
         hint = nearest(name, [*ROOTS, *self.scope.known_names, *self.variables, "True", "False"])
         if not hint:
             owners = sorted({field for field in ("account", "post", "event", "report") if name in RECORDS[field]})
-            hint = f"Did you mean `{owners[0]}.{name}`?" if owners else f"There are {', '.join(ROOTS)}."
+            hint = f"Did you mean `{owners[0]}.{name}`?" if owners else _ELSEWHERE.get(name.lower(), "")
+            hint = hint or f"There are {', '.join(ROOTS)}."
         raise self.bad(tree, f"there is no `{name}`", hint)
 
     def attribute(self, tree: ast.Attribute) -> Node:
@@ -545,7 +581,8 @@ class _Checker:
         if base.type.kind != "record":
             if base.type.kind == "list":
                 raise self.bad(tree, f"a list has no `{tree.attr}`", f"Ask any(x.{tree.attr} … for x in {base.key}).")
-            raise self.bad(tree, f"{base.type.describe()} has no attributes")
+            hint = f"Write {tree.attr}({self.shown(base)})." if tree.attr in FUNCTIONS else ""
+            raise self.bad(tree, f"{base.type.describe()} has no attributes", hint)
         fields = RECORDS[base.type.record]
         found = fields.get(tree.attr)
         if found is None:
@@ -624,7 +661,8 @@ class _Checker:
             return self.quantifier(tree, name)
         function = FUNCTIONS.get(name)
         if function is None:
-            hint = nearest(name, [*FUNCTIONS, *QUANTIFIERS]) or "`redshank rules library` prints all there are."
+            hint = nearest(name, [*FUNCTIONS, *QUANTIFIERS]) or _ELSEWHERE.get(name.lower(), "")
+            hint = hint or "`redshank rules library` prints all there are."
             raise self.bad(tree.func, f"unknown function `{name}`", hint)
         if name == "list":
             return self.listed(tree, function)

@@ -617,7 +617,7 @@ _ALL = (
         name="severity",
         group="findings",
         parameters=(_BANKS, *_FILTER),
-        returns=Type("number", low=0),
+        returns=Type("number", low=0, high=5),
         sentence="The highest severity, 1 to 5, among matches with known content, chosen as for `matched`; 0 where there is none.",
         example='severity(kind=("pdq", "video")) == 3',
         cost=300,

@@ -511,8 +511,11 @@ class _Loader:
         tags = applies_to(tree, all_types=asks_for_passing(tree), passing=PASSING)
         if not tags:
             source.warn_at(node, f"`{rule_id}` can never fire", "No event can meet all of this.")
-        elif always(tree, tags):
-            source.warn_at(node, f"`{rule_id}` fires on every event of its types", f"They are {', '.join(tags)}.")
+        elif (found := always(tree, tags)) is not False:
+            where = "" if found else " on which it can be evaluated"
+            source.warn_at(
+                node, f"`{rule_id}` fires on every event of its types{where}", f"They are {', '.join(tags)}."
+            )
         return tags
 
     def _check_effects(

@@ -178,9 +178,9 @@ class Outlook:
                 out.add(None)
             if all((not deciding) in found for found in undecided):
                 out.add(not deciding)
-        if node.op == "and" and True in out and _contradict(node.operands):
-            out.discard(True)
-            out.add(False)
+        if (not deciding) in out and _contradict(node.operands, negated=deciding):
+            out.discard(not deciding)  # `a < 2 and a > 5` is never True, `a < 5 or a > 2` never False.
+            out.add(deciding)
         return frozenset(out)
 
     def _quantifier(self, node: Quantifier) -> Outcomes:
@@ -205,9 +205,12 @@ def applies_to(node: Node, *, all_types: bool, passing: frozenset[str]) -> tuple
     return tuple(tag for tag in tags if True in Outlook(tag, lists_to_come=True).of(node))
 
 
-def always(node: Node, tags: tuple[str, ...]) -> bool:
-    """Whether `node` is True on every event of these types."""
-    return bool(tags) and all(Outlook(tag).of(node) == _TRUE for tag in tags)
+def always(node: Node, tags: tuple[str, ...]) -> bool | None:
+    """Whether `node` is True on every event of these types; None where it is, or cannot be evaluated."""
+    outcomes = [Outlook(tag, lists_to_come=True).of(node) for tag in tags]
+    if not outcomes or any(False in found for found in outcomes):
+        return False
+    return None if any(None in found for found in outcomes) else True
 
 
 def structurally_missing(node: Node, tag: str) -> bool:
@@ -257,10 +260,17 @@ def _number(node: Node) -> float | None:
     return None
 
 
-def _contradict(operands: tuple[Node, ...]) -> bool:
-    """Whether two of the conditions that must all hold exclude each other: `a < 2 and a > 5`, `x == "a" and x == "b"`."""
+_NEGATED: dict[str, Any] = {
+    "==": "!=", "!=": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<", "in": "not in", "not in": "in",
+}  # fmt: skip
+
+
+def _contradict(operands: tuple[Node, ...], *, negated: bool = False) -> bool:
+    """Whether two of the conditions exclude each other, `a < 2` and `a > 5`, `x == "a"` and `x == "b"`; where `negated`,
+    whether their opposites do."""
     ranges: dict[str, list[Any]] = {}  # key: [low, low is out, high, high is out]
-    texts: dict[str, frozenset[Any]] = {}
+    allowed: dict[str, frozenset[Any]] = {}
+    excluded: dict[str, frozenset[Any]] = {}
     truths = {operand.key for operand in operands}
     for operand in operands:
         if isinstance(operand, Not) and operand.operand.key in truths:
@@ -272,16 +282,19 @@ def _contradict(operands: tuple[Node, ...]) -> bool:
             left, right, op = right, left, _TURNED[op]
         if not isinstance(right, Constant) or right.value is None:
             continue
-        if left.type.kind == "text" and op in ("==", "in"):
-            allowed = frozenset((right.value,)) if op == "==" else frozenset(right.value)
-            known = texts.get(left.key)
-            texts[left.key] = allowed if known is None else known & allowed
-            if not texts[left.key]:
+        op, key = _NEGATED[op] if negated else op, left.key
+        if op in ("==", "in", "!=", "not in"):
+            items = right.value if isinstance(right.value, frozenset) else frozenset((right.value,))
+            if op in ("==", "in"):
+                allowed[key] = allowed.get(key, items) & items
+            else:
+                excluded[key] = excluded.get(key, frozenset()) | items
+            if key in allowed and allowed[key] <= excluded.get(key, frozenset()):
                 return True
         limit = _number(right)
         if limit is None:
             continue
-        found = ranges.setdefault(left.key, [-math.inf, False, math.inf, False])
+        found = ranges.setdefault(key, [-math.inf, False, math.inf, False])
         if op in (">", ">=", "==") and (limit, op == ">") > (found[0], found[1]):
             found[0], found[1] = limit, op == ">"
         if op in ("<", "<=", "==") and (-limit, op == "<") > (-found[2], found[3]):

@@ -171,7 +171,7 @@ def _records() -> dict[str, dict[str, Field]]:
             TEXT, True, f"The file's {name.upper()}, in lower-case hex: reckoned here where the file is."
         )
     records["followed account"] = dict(records["account"])
-    records["account"]["labels"] = Field(TEXTS, False, "Our own labels on the account, as rules and people put them.")
+    records["account"]["labels"] = Field(TEXTS, False, "Our own labels on the account, as rules put them.")
     event: dict[str, Field] = {"type": Field(Type("text", choices=tuple(EVENT_TYPES)), False)}
     for found in EVENT_TYPES.values():
         own = _fields_of(found.cls)
@@ -206,7 +206,7 @@ _FINDING: dict[str, tuple[Type, bool, str]] = {
     "field": (TEXT, False, "The field it was seen in: `post.text`, `account.avatar`, `media:ID`."),
     "bank": (TEXT, True, "The bank of the matched entry."),
     "policy": (TEXT, True, "The policy of that bank."),
-    "severity": (Type("number", low=1), True, "The severity of that bank, 1 to 5."),
+    "severity": (Type("number", low=1, high=5), True, "The severity of that bank, 1 to 5."),
     "label": (TEXT, True, "The entry's label."),
     "source": (TEXT, True, "Where the entry comes from."),
     "confirmed": (
