@@ -201,3 +201,74 @@ def test_the_searches_of_the_docs_and_of_the_page_are_good():
     assert len(written) == 7
     for when in (*written, *EXAMPLES):
         assert not check(when, SCOPE).diagnostics, when
+
+
+@pytest.mark.parametrize("when", ["", "len(post.text) == 4", "account.posts * 1 >= 0 or len(post.text) > 2"])
+@pytest.mark.parametrize("moment", ["before a part is read", "after a part is read", "before the rows are read"])
+def test_what_is_erased_or_forgotten_meanwhile_does_a_search_no_harm(tmp_path, monkeypatch, when, moment):
+    past = Past(tmp_path)
+    kept, erased, forgotten = [
+        [
+            msgspec.structs.replace(
+                row(searching.Facts(one, (), one.at)), id=f"{number:02d}-{account}", account=account, received_at=day
+            )
+            for number, one in enumerate(posts(12))
+        ]
+        for account, day in (("kept", START), ("erased", START), ("old", START - timedelta(days=9)))
+    ]
+    mixed = [one for pair in zip(erased, kept, strict=True) for one in pair]
+    for batch, events in enumerate((mixed[:12], mixed[12:], forgotten[:6], forgotten[6:])):
+        past.write(batch, events)
+    files, seen = past.files(), []
+
+    def change():
+        seen.append(moment)
+        if len(seen) == 1:
+            past.erase("one", "erased")
+            past.forget(START + timedelta(days=1), {"post": 5})
+            assert len(past.files()) == 2
+
+    look, rows = searching._Look._look_at, searching._Look._rows_of
+
+    def at_a_part(self, part):
+        if moment == "before a part is read":
+            change()
+        tally = look(self, part)
+        if moment == "after a part is read":
+            change()
+        return tally
+
+    def at_the_rows(self, ordered):
+        if moment == "before the rows are read":
+            change()
+        return rows(self, ordered)
+
+    monkeypatch.setattr(searching._Look, "_look_at", at_a_part)
+    monkeypatch.setattr(searching._Look, "_rows_of", at_the_rows)
+    question = check(when, SCOPE).question
+    found = search(files, (), msgspec.structs.replace(question, times=True, by="account", rows=40), LIMITS)
+    assert seen
+    assert not found.stopped
+    if moment == "before the rows are read":  # They were counted while they were there.
+        assert (found.events, dict(found.top)) == (36, {"one/kept": 12, "one/erased": 12, "one/old": 12})
+    else:
+        assert (found.events, dict(found.top)) == (12, {"one/kept": 12})
+    shown = [one.id for one in found.rows if one.account == "kept"]
+    assert shown == sorted((one.id for one in kept), reverse=True)
+    if "posts" not in when:  # Rows that the condition itself had to look at were read already.
+        assert len(found.rows) == 12
+
+
+def test_a_download_goes_on_where_files_go_meanwhile(tmp_path):
+    past = Past(tmp_path)
+    for number, one in enumerate(posts(6)):
+        past.write(number, [msgspec.structs.replace(row(searching.Facts(one, (), one.at)), account="ab"[number % 2])])
+    files = past.files()
+    past.erase("one", "a")
+    assert len(past.files()) == 3
+    fresh = [row(searching.Facts(msgspec.structs.replace(posts(1)[0], id="fresh"), (), START))]
+    question = check("", SCOPE).question
+    assert [one.id for one in every_row(files, fresh, question, LIMITS)] == ["fresh", "e5", "e3", "e1"]
+    past.erase("one", "b")
+    assert [one.id for one in every_row(files, fresh, question, LIMITS)] == ["fresh"]
+    assert search(files, fresh, msgspec.structs.replace(question, times=True), LIMITS).events == 1

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -42,7 +43,7 @@ STEP = 900
 """Seconds of one count over time: every zone's hours and days begin at a multiple of them."""
 FIRST_FILES, MOST_FILES = 8, 128
 """Files that are read together: few at first, so that a search that is cut short has the newest days."""
-TRIES = 3
+TRIES = 5
 _NONE: frozenset[str] = frozenset()
 _COLUMNS = ("network", "id", "type", "at", "received_at", "account", "rules", "shadow", "body", "verdict")
 _JSON = "json_extract_string(body, '$.post.{}[*]')"
@@ -229,6 +230,10 @@ class _Part(msgspec.Struct, frozen=True):
     last: date
 
 
+class _Changed(Exception):
+    """Files were changed while they were looked at."""
+
+
 class _Stop(Exception):
     def __init__(self, why: Literal["time", "memory"]) -> None:
         self.why = why
@@ -369,20 +374,40 @@ class _Look:
         return int(found[0]) if found else 0
 
     def _retried(self, part: _Part, look: Callable[[_Part], _Tally]) -> _Tally:
-        for tries in range(TRIES):
+        """What a part gives, all of it from the same files: where some went or were written anew while it was looked at, as
+        retention and erasures do, it is looked at again."""
+        for tries in range(1, TRIES + 1):
             if self._over or time.monotonic() > self._deadline:
                 raise _Stop("time")
+            if (left := _left(part)) is None:
+                return _Tally()
+            part, before = left
             try:
-                return look(part)
+                with self._kept_if(lambda: tries == TRIES or _stamps(part) == before):  # noqa: B023 - asked at once
+                    return look(part)
             except self._errors.InterruptException:
                 raise _Stop("time") from None
             except (self._errors.OutOfMemoryException, MemoryError):
                 raise _Stop("memory") from None
-            except (self._errors.IOException, self._errors.InvalidInputException, self._errors.SerializationException):
-                if tries == TRIES - 1:  # A file went, or was written anew, while it was read: retention, an erasure.
+            except (_Changed, self._errors.Error):
+                if tries == TRIES or _stamps(part) == before:
                     raise
-                part = msgspec.structs.replace(part, files=tuple(file for file in part.files if file.exists()))
         raise AssertionError
+
+    @contextmanager
+    def _kept_if(self, is_good: Callable[[], bool]) -> Iterator[None]:
+        """Keeps what was counted meanwhile; forgets it after an error, or raises `_Changed` where it is not good."""
+        self._database.begin()
+        try:
+            yield
+        except BaseException:
+            with suppress(self._errors.Error):  # Some errors end the transaction themselves.
+                self._database.rollback()
+            raise
+        if not is_good():
+            self._database.rollback()
+            raise _Changed
+        self._database.commit()
 
     def _look_at(self, part: _Part) -> _Tally:
         return self._ask(part) if self._pushed[part.layout].exact else self._judged(part)
@@ -517,6 +542,8 @@ class _Look:
     def _rows_of(self, ordered: Sequence[tuple[Any, ...]]) -> list[Row]:
         """The rows themselves; one that is no longer there is left out."""
         found = self._read([entry[3:] for entry in ordered if len(entry) == 5], _COLUMNS)
+        moved = [entry for entry in ordered if len(entry) == 5 and not _is_at(found, entry)]
+        found |= self._found_again(moved)
         out = []
         for entry in ordered:
             row = entry[3] if len(entry) == 4 else _row(one) if (one := found.get(entry[3:])) else None
@@ -524,17 +551,37 @@ class _Look:
                 out.append(row)
         return out
 
+    def _found_again(self, moved: Sequence[tuple[Any, ...]]) -> dict[tuple[str, int], dict[str, Any]]:
+        """Rows of files that were written anew since, by where they stood."""
+        found: dict[tuple[str, int], dict[str, Any]] = {}
+        columns = ", ".join(map(_quoted, _COLUMNS))
+        for _, network, id_, file, number in moved:
+            query = f"SELECT {columns} FROM read_parquet({_text(file)}, hive_partitioning=false) WHERE network = ? AND id = ?"  # noqa: S608
+            with suppress(self._errors.IOException):
+                for row in self._database.execute(query, [network, id_]).to_arrow_table().to_pylist():
+                    found[file, number] = row
+        return found
+
     # ── Every row ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def every_row(self) -> Generator[Row, None, str]:
-        for part in self._parts:
-            try:
-                for _, row, _ in self._matches(part, ' ORDER BY "at" DESC, network, id'):
-                    yield row
-            except (_Stop, self._errors.InterruptException):
-                return "time"
-            except (self._errors.OutOfMemoryException, MemoryError):
-                return "memory"
+        for whole in self._parts:
+            for tries in range(1, TRIES + 1):
+                if (left := _left(whole)) is None:
+                    break
+                part, before = left
+                try:
+                    # All files are read before the first row comes, as rows come in order: none can come twice.
+                    for _, row, _ in self._matches(part, ' ORDER BY "at" DESC, network, id'):
+                        yield row
+                    break
+                except (_Stop, self._errors.InterruptException):
+                    return "time"
+                except (self._errors.OutOfMemoryException, MemoryError):
+                    return "memory"
+                except self._errors.Error:
+                    if tries == TRIES or _stamps(part) == before:
+                        raise
         return ""
 
 
@@ -562,6 +609,33 @@ class _Judge:
             value = self._values[type(event)] = compile_value(BY_CLASS[type(event)].tag, self._tree)
         findings = tuple(finding for finding in seen if not (finding.match and finding.match.withheld))
         return value(Facts(event, findings, row.received_at, _NONE)) is True
+
+
+_Stamps = tuple[tuple[int, int, int] | None, ...]
+
+
+def _stamps(part: _Part) -> _Stamps:
+    """What tells the files of a part from any that come to stand in their places; None for one that is gone."""
+    return tuple(_stamp(file) for file in part.files)
+
+
+def _left(part: _Part) -> tuple[_Part, _Stamps] | None:
+    """A part without its files that are gone, with the stamps of the others; None where all are gone."""
+    left = msgspec.structs.replace(part, files=tuple(file for file in part.files if file.exists()))
+    return None if part.files and not left.files else (left, _stamps(left))
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _is_at(found: Mapping[tuple[str, int], dict[str, Any]], entry: tuple[Any, ...]) -> bool:
+    row = found.get(entry[3:])
+    return row is not None and (row["network"], row["id"]) == entry[1:3]
 
 
 def _fresh_part(events: Sequence[PastEvent]) -> list[_Part]:
