@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from django.test import override_settings
 
 from redshank.audit.models import Entry
 from redshank.core import Account, BadInput, Post, PostCreated
@@ -47,9 +46,9 @@ def folder(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> It
     (tmp_path / "files.yaml").write_text(FILES)
     monkeypatch.setattr(services, "CHECKED_EVERY", 0.0)
     monkeypatch.setattr(services, "_sound", {})
-    with override_settings(REDSHANK=msgspec.structs.replace(settings.REDSHANK, rules=str(tmp_path))):
-        services._kept = None
-        yield tmp_path
+    settings.REDSHANK = msgspec.structs.replace(settings.REDSHANK, rules=str(tmp_path))
+    services._kept = None
+    yield tmp_path
     services._kept = None
 
 
