@@ -76,7 +76,7 @@ def test_nothing_is_lost_and_nothing_done_twice_though_server_and_worker_are_kil
     planted = {(line["kind"], line["way"]): line for line in summary["planted"]}
     assert all(line["found"] == line["planted"] for line in planted.values() if line["must"])
     assert not planted["picture", "a caption bar over it"]["must"]  # it does not pretend
-    assert {kind for kind, _ in planted} == {"picture", "video", "words", "link", "report", "campaign"}
+    assert {kind for kind, _ in planted} == {"picture", "video", "words", "link", "report", "campaign", "return"}
     assert summary["false_alarms"] == summary["named_acted_on"] == 0
     assert summary["innocent_pictures"] > 3
 
