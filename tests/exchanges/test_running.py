@@ -12,7 +12,7 @@ from django.db import connection, transaction
 
 from redshank.audit.models import Entry as Logged
 from redshank.banks import services as banks
-from redshank.banks.models import Entry
+from redshank.banks.models import Entry, Opinion
 from redshank.core import BadInput, Problem
 from redshank.exchanges import running, secrets, services
 from redshank.exchanges.models import Claim, Exchange, Run, SetAside
@@ -76,6 +76,26 @@ def test_an_entry_stays_while_another_source_lists_it_or_a_person_holds_it(liste
     go(other, clock)
     go(one, clock)
     assert living() == all_of(2, *range(4, 21), 50, 99)
+
+
+def test_what_a_source_says_no_more_is_forgotten_and_what_others_say_there_stays(
+    serve: Any, exchange: Any, clock: Any
+) -> None:
+    source = StopNcii()
+    source.put("", "md5", md5(1), int(NOW.timestamp()) - 100)
+    one = exchange("stopncii", serve(source).url, secret=StopNcii.SECRET)
+    go(one, clock)
+    entry = Entry.objects.get().pk
+    banks.give_opinion(entry, "made-up-2/Other", "agrees", by="user:ada", now=NOW)
+    said = set(Opinion.objects.values_list("source", flat=True))
+    assert said == {"made-up", "made-up/Other", "made-up-2/Other"}
+    for at, left in ((50, []), (20, [{"source": "Third", "feedbackValue": "NotBlocked", "tags": []}])):
+        source.put("", "md5", md5(1), int(NOW.timestamp()) - at)
+        source.rows[0]["CSPFeedbacks"] = left
+        go(one, clock)
+        said = set(Opinion.objects.values_list("source", flat=True))
+        assert said == {"made-up", "made-up-2/Other", *(f"made-up/{row['source']}" for row in left)}
+    assert living() == all_of(1)
 
 
 def test_what_a_person_withdrew_stays_out_whatever_the_source_lists(listed: Any, clock: Any) -> None:
@@ -321,6 +341,9 @@ def test_killed_anywhere_nothing_is_lost_and_nothing_twice(
         (running._TakeOver, "_list"), (running._Running, "_end"), (running.banks, "add_entries"), (running, "digest"),
     ):  # fmt: skip
         killing(target, name)
+    monkeypatch.setattr(
+        running, "TOGETHER", 2
+    )  # Each piece by itself: there are many places to be killed between them.
     monkeypatch.setattr(running._Lease, "release", lambda self: None)  # Who is killed releases nothing.
     kills = 0
     while True:

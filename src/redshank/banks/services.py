@@ -30,6 +30,7 @@ from redshank.banks.current import known as known  # noqa: PLC0414 - part of the
 from redshank.banks.frames import pack_frames
 from redshank.banks.models import Bank, Entry, Opinion
 from redshank.banks.parted import keep_points
+from redshank.banks.rows import put
 from redshank.banks.values import FILES, canonical, kinds, weakness
 from redshank.core import BadInput, Problem
 from redshank.media import Frame, ImageHashes, MediaHashes
@@ -511,21 +512,28 @@ def give_opinion(entry_id: int, source: str, says: str, *, note: str = "", by: s
             confirm_entries([entry_id], by=by, now=now)
 
 
-def keep_opinions(opinions: Iterable[Opinion]) -> None:
+class NewOpinion(msgspec.Struct, frozen=True, gc=False):
+    """What a source says of an entry: a word of `Opinion.Says`."""
+
+    entry: int
+    source: str
+    says: str
+    note: str = ""
+
+
+def keep_opinions(opinions: Iterable[NewOpinion], *, now: datetime) -> None:
     """Keep what sources say of many entries, each over what it said before; of one said twice the last stands.
 
     In the caller's transaction, who writes one audit step for all of them.
     """
     latest = {
-        (one.entry_id, source): Opinion(
-            entry_id=one.entry_id, source=source, says=one.says, note=_clean(one.note, 10_000), at=one.at
-        )
+        (one.entry, source): (one.entry, source, one.says, _clean(one.note, 10_000))
         for one in opinions
         if (source := _clean(one.source, 200))
     }
-    Opinion.objects.bulk_create(
-        latest.values(), update_conflicts=True, unique_fields=["entry", "source"], update_fields=["says", "note", "at"],
-        batch_size=100,
+    put(
+        Opinion, list(latest.values()), ("entry_id", "source", "says", "note"), same={"at": now},
+        unique=("entry_id", "source"), over=("says", "note", "at"),
     )  # fmt: skip
 
 

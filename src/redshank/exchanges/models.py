@@ -93,6 +93,9 @@ class Claim(models.Model):
     entry = models.ForeignKey("banks.Entry", on_delete=models.CASCADE, related_name="claims")
     digest = models.BigIntegerField(help_text="Of all that the source said: the same again changes nothing.")
     ref = models.CharField(max_length=300, blank=True, help_text="How answers to the source name it.")
+    voices = models.TextField(
+        blank=True, help_text="Who gave an opinion with it, one a line; an empty line is the source."
+    )
     at = models.DateTimeField(help_text="Since when it is listed.")
     gone_at = models.DateTimeField(null=True, blank=True, help_text="When the source withdrew it.")
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from redshank.audit.services import Step, record
 from redshank.banks import services as banks
 from redshank.banks.models import Bank, Entry, Opinion
+from redshank.banks.rows import put
 from redshank.banks.values import canonical
 from redshank.core import BadInput, Problem
 from redshank.exchanges import services
@@ -45,6 +46,7 @@ from redshank.exchanges.records import (
     SourceError,
     StaleError,
     Unchanged,
+    Word,
     digest,
     short_key,
 )
@@ -56,6 +58,10 @@ LEASE = timedelta(minutes=5)
 RENEWED = timedelta(seconds=20)
 BATCH = 800
 """Keys asked for in one query: SQLite takes a thousand parameters everywhere."""
+TOGETHER = 20_000
+"""Things that are taken over in one transaction, or few more: pieces are as small as the source sends them."""
+MANY_VALUES = 8
+"""Numbered values of one thing that are looked for together."""
 SHOWN = 20
 KEPT_ASIDE = 10_000
 """Of what one run sets aside so much is kept; the rest is counted."""
@@ -342,6 +348,7 @@ def _weigh(exchange: Exchange, folder: Path, *, full: bool, progress: Progress) 
     """What taking over the pieces in `folder` would change. Bounded memory: eight bytes a thing."""
     diff = Diff(listed=Claim.objects.filter(exchange=exchange, gone_at=None).count())
     kinds = set(exchange.banks.values_list("kind", flat=True))
+    first = not Claim.objects.filter(exchange=exchange).exists()
     named, new, going = array("q"), array("q"), array("q")
     skipped: Counter[str] = Counter()
     for page in _pieces(folder):
@@ -354,7 +361,8 @@ def _weigh(exchange: Exchange, folder: Path, *, full: bool, progress: Progress) 
         diff.read += len(page.records)
         for part in _batched(_latest(page.records).items(), BATCH):
             rows = Claim.objects.filter(exchange=exchange, key__in=[key for key, _ in part])
-            known = {key: (said, gone) for key, said, gone in rows.values_list("key", "digest", "gone_at")}
+            asked = () if first else rows.values_list("key", "digest", "gone_at")
+            known = {key: (said, gone) for key, said, gone in asked}
             for key, one in part:
                 if not one.gone and one.kind not in kinds:
                     skipped[one.kind] += 1
@@ -576,7 +584,12 @@ class _Running:
 
     def _held(self, run: Run) -> bool:
         """Weigh what was fetched; give whether it waits for a person, or can be taken over by nobody."""
-        diff = _weigh(self.exchange, folder_of(run), full=run.full, progress=self.progress)
+
+        def progress(phase: str, done: int) -> None:
+            self.lease.beat()
+            self.progress(phase, done)
+
+        diff = _weigh(self.exchange, folder_of(run), full=run.full, progress=progress)
         run.diff = msgspec.to_builtins(diff)
         taken = diff.new + diff.changed + diff.same
         if self.kind.whole and diff.aside and not taken and not diff.skipped:
@@ -608,8 +621,12 @@ class _Running:
     def _take_over_all(self, run: Run) -> None:
         folder = folder_of(run)
         targets = {bank.kind: bank for bank in self.exchange.banks.all()}
-        for number in range(run.applied + 1, run.pieces + 1):
-            page = _read(folder, number)
+        while run.applied < run.pieces:
+            number, page = run.applied, Page(records=(), checkpoint={})
+            while number < run.pieces and len(page.records) < TOGETHER:
+                number += 1
+                more = _read(folder, number)
+                page = msgspec.structs.replace(more, records=page.records + more.records)
             now = self.clock()
             with transaction.atomic():
                 banks.bump()
@@ -629,6 +646,7 @@ class _Running:
     def _withdraw_missing(self, run: Run, folder: Path) -> None:
         named = array("q")
         for page in _pieces(folder):
+            self.lease.beat()
             named.extend(_mark(key) for key, one in _latest(page.records).items() if not one.gone)
         marks = np.unique(np.array(named, np.int64))
         for part in _batched(_missing(self.exchange, marks), BATCH):
@@ -673,6 +691,26 @@ class _Running:
         return run
 
 
+class _Known(msgspec.Struct, frozen=True, gc=False):
+    """A claim as it stands."""
+
+    pk: int
+    entry: int
+    digest: int
+    voices: str
+    gone: bool
+
+
+class _Listed(msgspec.Struct, frozen=True):
+    """What a source lists new or otherwise than before."""
+
+    key: str
+    value: str
+    record: Record
+    digest: int
+    before: _Known | None
+
+
 class _TakeOver:
     """Takes over one page, in the caller's transaction."""
 
@@ -687,18 +725,14 @@ class _TakeOver:
     def page(self, page: Page) -> Counter[str]:
         aside = [one for one in page.records if isinstance(one, Aside)]
         latest = _latest(page.records)
-        claims: dict[str, Claim] = {}
-        for part in _batched(latest, BATCH):
-            claims |= {claim.key: claim for claim in Claim.objects.filter(exchange=self.exchange, key__in=part)}
-        going = [
-            claims[key].pk for key, one in latest.items() if one.gone and key in claims and not claims[key].gone_at
-        ]
-        live: dict[str, dict[str, tuple[Record, str]]] = {}
+        known = self._known(latest)
+        going = [known[key].pk for key, one in latest.items() if one.gone and key in known and not known[key].gone]
+        live: dict[str, list[_Listed]] = {}
         for key, one in latest.items():
             if one.gone or one.kind not in self.targets:
                 continue
-            claim = claims.get(key)
-            if claim is not None and claim.gone_at is None and claim.digest == digest(one):
+            before, said = known.get(key), digest(one)
+            if before is not None and not before.gone and before.digest == said:
                 continue
             try:
                 value = canonical(one.kind, one.value)
@@ -706,26 +740,31 @@ class _TakeOver:
                 why = f"{problem.where}: {problem.what}" if problem.where else problem.what
                 aside.append(Aside(key, one.value[:200], why))
                 continue
-            live.setdefault(one.kind, {})[key] = (one, value)
+            live.setdefault(one.kind, []).append(_Listed(key, value, one, said, before))
         left: set[int] = set()
-        words: list[Opinion] = []
-        for kind, records in live.items():
-            left |= self._list(self.targets[kind], records, claims, words)
+        words: list[banks.NewOpinion] = []
+        for kind, listed in live.items():
+            left |= self._list(self.targets[kind], listed, words)
         if left:
             self._let_go(left)
         self.withdraw(going)
-        for said in page.records:
-            if isinstance(said, Record) and not said.kind and not said.gone:
-                words += self._words(said)
-        banks.keep_opinions(words)
+        words += self._words([one for one in page.records if isinstance(one, Record) and not one.kind and not one.gone])
+        banks.keep_opinions(words, now=self.now)
         self._set_aside(aside)
         return self.counts
 
-    def _list(
-        self, bank: Bank, records: dict[str, tuple[Record, str]], claims: dict[str, Claim], words: list[Opinion]
-    ) -> set[int]:
+    def _known(self, keys: Iterable[str]) -> dict[str, _Known]:
+        out: dict[str, _Known] = {}
+        for part in _batched(keys, BATCH):
+            rows = Claim.objects.filter(exchange=self.exchange, key__in=part)
+            found = rows.values_list("key", "pk", "entry_id", "digest", "voices", "gone_at")
+            for key, pk, entry, said, voices, gone_at in found:
+                out[key] = _Known(pk, entry, said, voices, gone_at is not None)
+        return out
+
+    def _list(self, bank: Bank, listed: Sequence[_Listed], words: list[banks.NewOpinion]) -> set[int]:
         """Put what is listed into `bank`; gives the entries that these keys named before, where they name others now."""
-        by_value = {value: one for one, value in records.values()}
+        by_value = {one.value: one.record for one in listed}
         there = self._entries(bank, by_value)
         # What a person here withdrew stays withdrawn, whatever others list.
         wanted = [v for v in by_value if v not in there or (there[v][1] and there[v][2].startswith(_LISTED_BY))]
@@ -742,32 +781,43 @@ class _TakeOver:
         self.counts["revived"] += added.revived
         self.counts["known"] += len(by_value) - added.added - added.revived
         self._set_aside([Aside(one.value[:200], one.value[:200], one.reason) for one in added.set_aside])
-        there |= self._entries(bank, wanted)
+        refused = {one.place for one in added.set_aside}
+        taken = (value for place, value in enumerate(wanted, 1) if place not in refused)
+        ids = {value: pk for value, (pk, _, _) in there.items()} | dict(zip(taken, added.entries, strict=True))
         left: set[int] = set()
+        silent: list[tuple[int, str]] = []
         rows = []
-        for key, (one, value) in records.items():
-            if value not in there:
+        for one in listed:
+            entry = ids.get(one.value)
+            if entry is None:
                 continue
-            entry = there[value][0]
-            before = claims.get(key)
-            if before is not None and before.entry_id != entry and before.gone_at is None:
-                left.add(before.entry_id)
+            voices = {self._voice(word.who): word for word in one.record.words}
+            if one.before is not None and not one.before.gone:
+                if one.before.entry != entry:
+                    left.add(one.before.entry)
+                silent += [(one.before.entry, who) for who in one.before.voices.split("\n")[:-1] if who not in voices]
             rows.append(
-                Claim(
-                    exchange=self.exchange,
-                    key=key,
-                    entry_id=entry,
-                    digest=digest(one),
-                    ref=_plain(one.ref, 300),
-                    at=self.now,
-                )
+                (one.key, entry, one.digest, _plain(one.record.ref, 300), "".join(f"{who}\n" for who in voices))
             )
-            words += [self._opinion(entry, word.who, word.says, word.note) for word in one.words]
-        Claim.objects.bulk_create(
-            rows, update_conflicts=True, unique_fields=["exchange", "key"],
-            update_fields=["entry", "digest", "ref", "gone_at"], batch_size=100,
+            words += [self._opinion(entry, who, word) for who, word in voices.items()]
+        put(
+            Claim, rows, ("key", "entry_id", "digest", "ref", "voices"),
+            same={"exchange_id": self.exchange.pk, "at": self.now, "gone_at": None},
+            unique=("exchange_id", "key"), over=("entry_id", "digest", "ref", "voices", "gone_at"),
         )  # fmt: skip
+        self._unsay(silent)
         return left
+
+    def _unsay(self, silent: Sequence[tuple[int, str]]) -> None:
+        """Forget what these voices said of these entries, where nothing that the source lists says it any more."""
+        for part in _batched(silent, BATCH // 2):
+            entries = {entry for entry, _ in part}
+            rows = Claim.objects.filter(exchange=self.exchange, entry__in=entries, gone_at=None)
+            still = {(entry, who) for entry, said in rows.values_list("entry_id", "voices") for who in said.split("\n")[:-1]}  # fmt: skip
+            going = {(entry, self._source(who)) for entry, who in part if (entry, who) not in still}
+            kept = Opinion.objects.filter(entry__in=entries, source__in={source for _, source in going})
+            gone = [pk for pk, *one in kept.values_list("pk", "entry_id", "source") if tuple(one) in going]
+            Opinion.objects.filter(pk__in=gone).delete()
 
     def _entries(self, bank: Bank, values: Iterable[str]) -> dict[str, tuple[int, bool, str]]:
         out: dict[str, tuple[int, bool, str]] = {}
@@ -805,17 +855,36 @@ class _TakeOver:
                     bank, by_bank[bank.pk], by=self.by, now=self.now, reason=reason
                 )
 
-    def _words(self, one: Record) -> list[Opinion]:
-        key = short_key(one.key)
-        rows = Claim.objects.filter(Q(key=key) | Q(key__startswith=f"{key}#"), exchange=self.exchange, gone_at=None)
-        entries = list(rows.values_list("entry_id", flat=True)) if key else []
-        self.counts["unknown"] += not entries
-        return [self._opinion(entry, word.who, word.says, word.note) for entry in entries for word in one.words]
+    def _words(self, said: Sequence[Record]) -> list[banks.NewOpinion]:
+        """Opinions alone, on things of which the source may list several values: their keys are numbered from the second on."""
+        entries: dict[str, list[int]] = {key: [] for one in said if (key := short_key(one.key))}
+        asked, first = list(entries), 0
+        while asked:
+            by_key = {f"{key}#{at}" if at else key: key for key in asked for at in range(first, first + MANY_VALUES)}
+            asked = []
+            for name, claim in self._known(by_key).items():
+                if not claim.gone:
+                    entries[by_key[name]].append(claim.entry)
+                if name.endswith(f"#{first + MANY_VALUES - 1}"):
+                    asked.append(by_key[name])
+            first += MANY_VALUES
+        out = []
+        for one in said:
+            named = entries.get(short_key(one.key), [])
+            self.counts["unknown"] += not named
+            out += [self._opinion(entry, self._voice(word.who), word) for entry in named for word in one.words]
+        return out
 
-    def _opinion(self, entry: int, who: str, says: str, note: str) -> Opinion:
-        source = f"{self.exchange.name}/{who}" if who else self.exchange.name
+    def _voice(self, who: str) -> str:
+        """Who said something, in one line; the source itself is nobody."""
+        return " ".join(_plain(who, 10_000).split())
+
+    def _source(self, voice: str) -> str:
+        return f"{self.exchange.name}/{voice}"[:200].strip() if voice else self.exchange.name
+
+    def _opinion(self, entry: int, voice: str, word: Word) -> banks.NewOpinion:
         self.counts["opinions"] += 1
-        return Opinion(entry_id=entry, source=source, says=says, note=note, at=self.now)
+        return banks.NewOpinion(entry, self._source(voice), word.says, word.note)
 
     def _set_aside(self, aside: list[Aside]) -> None:
         if not aside:

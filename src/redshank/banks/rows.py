@@ -1,0 +1,56 @@
+"""Puts very many rows into a table, some ten times as fast as the ORM's `bulk_create` does.
+
+The one idea: what is the same in all rows is prepared once, and no model is made for any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from django.db import connection
+from django.db.models import Model
+
+
+def put(
+    model: type[Model], rows: Sequence[tuple[Any, ...]], names: Sequence[str], *, same: Mapping[str, Any],
+    unique: Sequence[str], over: Sequence[str],
+) -> None:  # fmt: skip
+    """Put `rows` into the table of `model`, in the caller's transaction; `names` say the fields of their values.
+
+    Values are numbers and texts as the stores keep them; `same` holds what all rows have in common, in any type that the
+    model takes. No two rows are the same in `unique`; one that is there already is given the new values of `over`.
+    All names are those of attributes: `entry_id`, not `entry`.
+    """
+    if not rows:
+        return
+    fields = {str(field.attname): field for field in model._meta.concrete_fields}  # noqa: SLF001
+    quote = connection.ops.quote_name
+
+    def columns(some: Sequence[str]) -> str:
+        return ", ".join(quote(str(fields[name].column)) for name in some)
+
+    common = [fields[name].get_db_prep_save(value, connection) for name, value in same.items()]
+    new = ", ".join(f"{columns([name])} = excluded.{columns([name])}" for name in over)
+    into = f"INSERT INTO {quote(model._meta.db_table)} ({columns([*names, *same])})"  # noqa: SLF001
+    kept = f"ON CONFLICT ({columns(unique)}) DO UPDATE SET {new}"
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            types = {
+                name: fields[name].rel_db_type(connection)
+                if fields[name].is_relation
+                else fields[name].db_type(connection)
+                for name in (*names, *same)
+            }
+            given = ", ".join(f"%s::{types[name]}[]" for name in names)
+            also = "".join(f", %s::{types[name]}" for name in same)
+            values = (list(column) for column in zip(*rows, strict=True))
+            aliases = ", ".join(f"c{at}" for at in range(len(names)))
+            cursor.execute(
+                f"{into} SELECT {aliases}{also} FROM unnest({given}) AS given ({aliases}) {kept}",  # noqa: S608
+                [*common, *values],
+            )  # fmt: skip
+        else:
+            marks = ", ".join(["%s"] * (len(names) + len(same)))
+            cursor.executemany(f"{into} VALUES ({marks}) {kept}", [tuple(chain(row, common)) for row in rows])
