@@ -108,6 +108,7 @@ def plant(now: datetime | None = None, *, many: int = 60) -> dict[str, Any]:
                     label=f"{text.split()[0].lower()} {number}", added_by="user:lee", added_at=now - timedelta(days=30 - number),
                     withdrawn_at=now - timedelta(days=1) if number == 2 else None, withdrawn_by="user:lee" if number == 2 else "",
                 )  # fmt: skip
+            Bank.objects.filter(pk=banks[name].pk).update(in_force=6, withdrawn=1)
     first = banks["marsh-pictures"].entries.earliest("pk")
     if not MatchCount.objects.exists():
         for day in range(25):
@@ -162,7 +163,7 @@ def plant(now: datetime | None = None, *, many: int = 60) -> dict[str, Any]:
             "label": label,
             "source": "own research",
         }
-        match |= {name: more.pop(name) for name in ("distance", "limit") if name in more}
+        match |= {name: more.pop(name) for name in ("distance", "limit", "confirmed") if name in more}
         return {"detector": "banks", "kind": kind, "score": 0.9, "where": where, "match": match, **more}  # fmt: skip
 
     fired = {"rule": "recruiting", "version": "3f2a91c0", "policy": main, "description": "Recruiting words beside a known picture", "live": True, "because": ["len(findings) = 4", "account_age_days = 9"], "effects": []}  # fmt: skip
@@ -195,7 +196,7 @@ def plant(now: datetime | None = None, *, many: int = 60) -> dict[str, Any]:
             item("finding", "e-3", finding("pdq", "marsh-pictures", {"in": "whole", "field": "media:m-1"}, "Dusk over the marsh", distance=8, limit=31), at),
             item("finding", "e-3", finding("video", "marsh-videos", frames, "Sun crossing, first cut"), at),
             item("finding", "e-3", finding("part", "marsh-pictures", part, "Reeds by the water"), at),
-            item("finding", "e-3", finding("url", "recruiting-links", {"in": "whole", "field": "post.links"}, "Recruiters' door", seen="https://join.example/iw"), at),
+            item("finding", "e-3", finding("url", "recruiting-links", {"in": "whole", "field": "post.links"}, "Recruiters' door", seen="https://join.example/iw", confirmed=False), at),
             item("fired", "e-3", fired, at), item("report", "e-4", report(3), now - timedelta(minutes=40)),
         ),
         "order": ask("account", "a-night_reed", "a-night_reed", "authority", 100, "A removal order with a legal deadline", now - timedelta(minutes=52), timedelta(hours=1), item("report", "e-6", report(5), now - timedelta(minutes=52)), queue="orders"),
