@@ -19,6 +19,7 @@ from redshank.exchanges.models import Claim, Exchange, Run, SetAside
 from redshank.exchanges.running import LEASE
 from tests.exchanges.conftest import NOW, md5
 from tests.exchanges.servers import StopNcii, as_json
+from tests.exchanges.test_kinds import indicator
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -273,6 +274,27 @@ def test_what_no_store_can_keep_is_set_aside_and_nothing_stops_the_others(
     other.refresh_from_db()
     assert "ZeroDivisionError" in other.last_error
     assert running.run_due(clock=clock) == 0
+
+
+def test_a_server_that_knows_our_checkpoint_no_more_is_read_anew_and_compared(
+    serve: Any, exchange: Any, clock: Any
+) -> None:
+    listed = [1, 2, 3]
+
+    def answer(request: Any) -> Any:
+        if "added_after" in request.query:
+            return as_json({"title": "Too old"}, 410)
+        things = [indicator(number, f"[file:hashes.MD5 = '{md5(number)}']") for number in listed]
+        dates = {f"X-TAXII-Date-Added-{name}": "2026-07-01T10:00:00.000Z" for name in ("First", "Last")}
+        return as_json({"objects": things}, **dates)
+
+    one = exchange("taxii", serve(answer).url, options={"collection": "c"})
+    go(one, clock)
+    listed[:] = [2, 3, 4]
+    run = go(one, clock)
+    assert (run.state, run.full) == (Run.State.DONE, True)
+    assert "no longer knows" in run.noticed
+    assert living() == all_of(2, 3, 4)
 
 
 def test_an_older_list_is_held(listed: Any, clock: Any) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from redshank.audit.models import Entry as Logged
 from redshank.banks import services as banks
 from redshank.banks.models import Entry
-from redshank.exchanges import running, services
+from redshank.exchanges import running, services, sharing
 from redshank.exchanges.models import Exchange, Run, Share
 from redshank.intake.services import make_key
 from redshank.people.models import User
@@ -109,3 +109,17 @@ def test_a_share_is_made_given_and_closed(admin: Client) -> None:
     assert lee.post("/shares/circle/change", {}).status_code == 403
     moderator = client(next(name for name, role in PEOPLE.items() if role == "moderator"))
     assert moderator.get("/exchanges").status_code == 403 == moderator.get("/shares/circle").status_code
+
+
+def test_what_a_program_added_is_shared_once_a_person_confirmed_it(admin: Client) -> None:
+    bank = banks.get_bank("files")
+    (entry,) = banks.add_entries(bank, [banks.NewEntry(value="cd" * 16)], by="key:hma", now=timezone.now()).entries
+    admin.post("/share/new", {"name": "circle", "banks": ["files"]})
+    assert not Share.objects.get().shared.exists()
+    banks.confirm_entries([entry], by="user:ada", now=timezone.now())  # Along with a case that it led to: no review.
+    page = f"/banks/files/entries/{entry}"
+    assert "Nobody here has reviewed it yet" in said(admin.get(page))
+    assert "may be shared" in said(admin.post(f"{page}/confirm", follow=True))
+    assert "Nobody here has reviewed it yet" not in said(admin.get(page))
+    sharing.publish(Share.objects.get(), now=timezone.now())
+    assert Share.objects.get().shared.get().entry_id == entry

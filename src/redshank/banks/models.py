@@ -97,7 +97,9 @@ class Entry(models.Model):
     added_at = models.DateTimeField()
     foreign = models.BooleanField(default=False, help_text="An exchange with another organization brought it.")
     confirmed_at = models.DateTimeField(
-        null=True, blank=True, help_text="When a person here first agreed with it; asked of foreign entries alone."
+        null=True,
+        blank=True,
+        help_text="When a person here first agreed with it; asked of what others or programs brought.",
     )
     confirmed_by = models.CharField(max_length=200, blank=True)
     from_case = models.BigIntegerField(null=True, blank=True, help_text="The case that it was added from.")

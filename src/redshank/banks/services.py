@@ -21,7 +21,7 @@ from typing import Any, TextIO
 import msgspec
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from redshank.audit.services import Step, record
 from redshank.banks.current import BATCH, batched
@@ -432,19 +432,20 @@ def settle_dispute(entry_id: int, reason: str, *, by: str, now: datetime) -> Non
     )
 
 
-def confirm_entries(entries: Iterable[int], *, by: str, now: datetime) -> int:
+def confirm_entries(entries: Iterable[int], *, by: str, now: datetime, own: bool = False) -> int:
     """A person here agrees with entries of other organizations, by their ids; gives how many were not confirmed before.
 
-    Others, our own and those that are withdrawn, stay as they are; so do all where `by` is no person. Writes one audit
-    step a bank, `entry.confirmed`.
+    With `own` also with those of our own that a program added, so that they may be shared. Others, and those that are
+    withdrawn, stay as they are; so do all where `by` is no person. Writes one audit step a bank, `entry.confirmed`.
     """
     if not by.startswith("user:"):
         return 0
+    asking = Q(foreign=True) | ~Q(added_by__startswith="user:") if own else Q(foreign=True)
     asked = sorted(set(entries))
     waiting: dict[str, list[int]] = {}
     with transaction.atomic():
         for part in batched(asked, BATCH):
-            rows = Entry.objects.filter(pk__in=part, foreign=True, confirmed_at=None, withdrawn_at=None)
+            rows = Entry.objects.filter(asking, pk__in=part, confirmed_at=None, withdrawn_at=None)
             for pk, bank in rows.order_by("pk").values_list("pk", "bank__name"):
                 waiting.setdefault(bank, []).append(pk)
         if not waiting:

@@ -110,11 +110,11 @@ def _banks(names: Collection[str]) -> list[Bank]:
 def shareable(share: Share, now: datetime) -> QuerySet[Entry]:
     """The entries of its banks that may leave now.
 
-    Those that a person here added, and those of others that a person here confirmed and that a source which lets us hand them
+    Our own that a person here added or confirmed, and those of others that a person here confirmed and that a source which lets us hand them
     on still lists; in force, not disputed, not in quarantine, not weak, of a bank with a license that is in force.
     """
     listed = Claim.objects.filter(entry=OuterRef("pk"), gone_at=None).exclude(exchange__license="")
-    ours = Q(foreign=False, added_by__startswith="user:")
+    ours = Q(foreign=False) & (Q(added_by__startswith="user:") | Q(confirmed_at__isnull=False))
     theirs = Q(foreign=True, confirmed_at__isnull=False) & Exists(listed)
     lasting = Q(expires_at=None) | Q(expires_at__gt=now)
     return Entry.objects.filter(

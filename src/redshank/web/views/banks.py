@@ -453,6 +453,11 @@ def entry(request: Asked, name: str, entry_id: int) -> HttpResponseBase:
         "states": states,
         "parts": _parts_of(found),
         "unconfirmed": "unconfirmed" in states,
+        "unreviewed": bool(
+            found.bank.license
+            and not (found.foreign or found.confirmed_at or found.withdrawn_at or found.bank.negative)
+            and not found.added_by.startswith("user:")
+        ),
         "days": days,
         "total": sum(count for _day, count in days),
         "cases": list(Case.objects.filter(pk__in=ids).order_by("-opened_at")[:10]),
@@ -506,8 +511,12 @@ def entry_step(request: Asked, name: str, entry_id: str, what: str) -> HttpRespo
             services.note_entry(found.pk, text, by=by, now=now)
             said = _("The note is kept.")
         elif what == "confirm":
-            services.confirm_entries([found.pk], by=by, now=now)
-            said = _("It is confirmed: rules may act by it.")
+            services.confirm_entries([found.pk], by=by, now=now, own=True)
+            said = (
+                _("It is confirmed: rules may act by it.")
+                if found.foreign
+                else _("It is confirmed, and may be shared.")
+            )
         else:
             services.give_opinion(
                 found.pk, request.POST.get("source", ""), request.POST.get("says", ""), note=text, by=by, now=now
