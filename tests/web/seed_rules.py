@@ -26,7 +26,7 @@ rules:
 
 
 def plant_rules(now: datetime) -> dict[str, int]:
-    """Write, review and try them; give the backtest's id."""
+    """Write, review and try them, and let one trip its breaker; give the ids of the backtest and of the breaker."""
     import threading
 
     from redshank import pipeline
@@ -37,7 +37,7 @@ def plant_rules(now: datetime) -> dict[str, int]:
 
     lee, ada = User.objects.get(username="lee"), User.objects.get(username="ada")
     if services.ConsoleRule.objects.exists():
-        return {"job": services.RuleVersion.objects.count()}
+        return {"job": services.RuleVersion.objects.count(), "breaker": 1}
     long_ago = now - timedelta(days=4)
     first = services.save(WOLF, by=lee, now=long_ago, note="The calls began on Monday.")
     services.ask_review(first, by=lee, now=long_ago)
@@ -68,4 +68,24 @@ def plant_rules(now: datetime) -> dict[str, int]:
     pipeline.accept([post(number) for number in range(20, 24)], now=now, actor="system")
     job = jobs.ask(["report-from-user"], [second], by=lee, now=now, since=now - timedelta(days=30))
     jobs.run_next(decided=decided, stop=threading.Event())
-    return {"job": job.pk}
+    return {"job": job.pk, "breaker": _hold_back(now)}
+
+
+def _hold_back(now: datetime) -> int:
+    """Let the live rule's breaker trip; give its id."""
+    from django.db import transaction
+
+    from redshank.core import AddLabel, Fired
+    from redshank.rules import breakers
+
+    wishes = [breakers.Wish("iron-wolf-calls", "label", "marsh.example")] * 4
+    because = ('post.text = "The «iron wolf brigade calls»"', "account.age = 10 days")
+    fired = Fired(rule="iron-wolf-calls", version="1", policy="recruitment", description="A young account hands on a call of the iron wolf brigade.", live=True, because=because)  # fmt: skip
+    with transaction.atomic():
+        held = [
+            breakers.Held(breaker, "marsh.example", f"w-{number}", fired, AddLabel(label="watch"), "")
+            for number, breaker in enumerate(breakers.admit(wishes, lambda _: 1, now=now))
+            if breaker is not None
+        ]
+        breakers.hold(held, now=now)
+    return held[0].breaker.pk

@@ -47,6 +47,7 @@ PAGES = (
     "/rule/library?q=text",
     "/backtests",
     "/backtests/{job}",
+    "/held/{breaker}",
     "/search",
     "/search?q=len(post.text)+%3E+2&range=all",
     "/search?q=contians(post.text)+and+account.labels",
