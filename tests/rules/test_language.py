@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from redshank.rules.checker import Scope, asks_for_passing, check_expression
 from redshank.rules.counting import Ledger, Series, moment
 from redshank.rules.explain import Explainer
+from redshank.rules.outcome import Outlook
 from redshank.rules.schema import BY_CLASS, EVENT_TYPES, PASSING, ROOTS
 from tests.rules.making import (
     LISTS,
@@ -119,3 +120,27 @@ def test_most_generated_conditions_are_good(when):
     scope = Scope(lambda _: None, {}, LISTS, {})
     check_expression(when, scope, lambda *found: wrong.append(found[0]), lambda *_: None)
     assert all("no answer" in message or "nested" in message for message in wrong), (when, wrong)
+
+
+LEFT = ("account.followers", "account.age", "post.language", "severity()", "len(post.mentions)", "known(account.age)")
+RIGHT = {"account.age": ("days(0)", "days(2)", "days(-1)"), "post.language": ('"en"', '"de"')}
+clauses = st.sampled_from(LEFT).flatmap(
+    lambda left: (
+        st.sampled_from((left, f"not {left}"))
+        if left.startswith("known")
+        else st.tuples(
+            st.just(left),
+            st.sampled_from(("==", "!=") if left == "post.language" else ("==", "!=", "<", "<=", ">", ">=")),
+            st.sampled_from(RIGHT.get(left, ("0", "2", "5", "6", "1000"))),
+        ).map(" ".join)
+    )
+)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(clauses, min_size=1, max_size=3), st.sampled_from((" and ", " or ")), st.booleans(), all_facts)
+def test_what_a_rule_never_or_always_comes_to_is_so(parts, join, negated, known):
+    text = join.join(parts)
+    tree = tree_of(f"not ({text})" if negated else text)
+    tag = BY_CLASS[type(known.event)].tag
+    assert Explainer(tree).value(tree, known, {}) in Outlook(tag).of(tree), text

@@ -282,6 +282,8 @@ class _Look:
         self._database: duckdb.DuckDBPyConnection = duckdb.connect(":memory:", config=config)
         self._database.execute("CREATE TABLE tops (value VARCHAR, events BIGINT)")
         self._deadline = time.monotonic() + limits.seconds
+        self._earliest = -(2**63)
+        """What happened before this has no place on the page: it is full."""
         self._over = False
         self._timer = threading.Timer(limits.seconds, self._end)
         self._timer.daemon = True
@@ -336,6 +338,8 @@ class _Look:
             times.update(tally.times)
             keys = heapq.nsmallest(question.rows + 1, [*keys, *tally.keys], key=_order)
             rows = heapq.nsmallest(question.rows + 1, [*rows, *tally.rows], key=_order)
+            if len(best := heapq.nsmallest(question.rows + 1, [*keys, *rows], key=_order)) > question.rows:
+                self._earliest = -_order(best[-1])[0]
             reached = part.first if part.files else None
         self._over = False  # What was found is put together, however late it is.
         self._timer.cancel()
@@ -474,7 +478,8 @@ class _Look:
         bound = self._database.execute(
             f"SELECT min(at_us) FROM (SELECT at_us FROM {places} WHERE {before} ORDER BY 1 DESC LIMIT {question.rows + 1})"  # noqa: S608
         ).fetchone()
-        least = bound[0] if bound and bound[0] is not None else after.at if after else 0
+        least = bound[0] if bound and bound[0] is not None else after.at if after else self._earliest
+        least = max(least, self._earliest)
         most = "true" if after is None else f"at_us <= {after.at}"
         found = self._database.execute(f"SELECT * FROM {places} WHERE at_us >= {least} AND {most}").fetchall()  # noqa: S608
         named = self._read({(file, number) for _, file, number in found}, ("network", "id"))
