@@ -156,3 +156,14 @@ def test_tokens_count_under_a_live_key_alone() -> None:
 def test_what_has_the_wrong_shape_is_named(fields: dict[str, object]) -> None:
     with pytest.raises(BadInput, match="account"):
         encode([Profile(**({"number": 1} | fields))])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sign", ["x", "\u200d", "\u202e", "a\u0301", "\U0001f426", "\ud800", "7"])
+def test_names_of_ten_thousand_signs_are_cut_and_searched_like_any_other(built: SuspensionIndex, sign: str) -> None:
+    name = sign * 10_000
+    long = encode([Profile(number=80_001, handle=name, display_name=name, bio=name, links=(name,), language=name)])
+    assert len(long.accounts.keys) <= 20
+    assert len(built.search(long).ids) <= 40
+    hidden = "\u200d" * 1_000 + PEOPLE[0].handle
+    plain, dressed = (encode([Profile(number=80_001, handle=handle)]) for handle in (PEOPLE[0].handle, hidden))
+    assert (plain.accounts.handles == dressed.accounts.handles).all()

@@ -4,12 +4,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from django.conf import settings
 from django.db import transaction
 from pytest_django.fixtures import Settings
 
 from redshank.archive import services as archive
 from redshank.audit.models import Entry
 from redshank.cases.models import Case
+from redshank.cli import main
 from redshank.evasion import services as evasion
 from redshank.evasion.gathering import unpack
 from redshank.evasion.model import Tie
@@ -290,3 +293,29 @@ def test_a_wave_of_sign_ups_is_all_asked_about_and_nobody_twice(monkeypatch: pyt
     assert DayCount.objects.get().asked == before + 1_000
     assert not News.objects.exists()
     assert not ProfileRecord.objects.exclude(due_at=None).exists()
+
+
+def test_what_is_erased_from_the_archive_is_gone_here_and_does_not_come_back() -> None:
+    scene(others=20)
+    come_back()
+    work()
+    assert targets().keep(now=NOW, always=True)
+    tie = tie_of()
+    assert tie is not None
+    take([sign_up("old", at=NOW), *posts("new", 3, mentions=["m9"])])  # Noted, not yet gathered.
+    band, asked = tie.band, DayCount.objects.get(asked__gt=0).asked
+    for account in ("old", "new", "nobody"):
+        words = ["archive", "erase", "marsh", account, "--reason", "the law", "--yes"]
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 0, done.output
+    assert not (Path(settings.DATA_DIR) / "evasion" / "suspended.rsx").exists()
+    work()
+    assert not ProfileRecord.objects.filter(account_id__in=("old", "new")).exists()
+    for number in (tie.new_id, tie.old_id):
+        about = ProfileRecord.objects.get(pk=number)
+        assert (bytes(about.evidence), about.target, about.event) == (b"", False, "")
+    assert len(targets().index(fresh=True)) == 20
+    tie.refresh_from_db()
+    assert (tie.state, tie.shared, tie.band) == ("withdrawn", {}, band)
+    assert sum(day.erased for day in DayCount.objects.all()) == 2
+    assert DayCount.objects.get(asked__gt=0).asked == asked

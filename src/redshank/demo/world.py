@@ -25,6 +25,8 @@ NETWORKS: Mapping[str, float] = {"marsh": 0.7, "dunes": 0.18, "reedbed": 0.12}
 REMOVES = ("marsh", "dunes")
 """Those that can remove posts and suspend accounts; the other can only restrict and label."""
 SPREAD = timedelta(hours=6)
+LEAST = 300
+"""Events of the smallest world: what is planted and who acts together need so many around them."""
 BANKED_PICTURES = 8
 VIDEO_SECONDS = 12
 WEEK_SHARES = 12_000
@@ -72,8 +74,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build(seed: int, events: int, *, now: datetime) -> World:
-    """The world of `seed`, with `events` events (200 at least) in the six hours before `now`."""
-    return _Builder(seed, max(200, events), now).build()
+    """The world of `seed`, with `events` events (`LEAST` at least) in the six hours before `now`."""
+    return _Builder(seed, max(LEAST, events), now).build()
 
 
 class _Builder:

@@ -15,6 +15,7 @@ import msgspec
 from django.db import transaction
 from django.db.models import Q
 
+from redshank.archive.models import EventRecord
 from redshank.audit.services import Step, record
 from redshank.core import BadInput, Problem
 from redshank.evasion.evidence import encode
@@ -22,7 +23,7 @@ from redshank.evasion.fitting import fit
 from redshank.evasion.gathering import Evidence, profile_of, unpack
 from redshank.evasion.index import SuspensionIndex
 from redshank.evasion.model import Model
-from redshank.evasion.models import DayCount, NeverTie, ProfileRecord, TieRecord
+from redshank.evasion.models import DayCount, NeverTie, News, ProfileRecord, TieRecord
 from redshank.evasion.services import count, current_model, settle_chain, take_labels_back, withdraw
 from redshank.evasion.targets import encoded_targets, live_keys, targets
 from redshank.people.models import User
@@ -190,6 +191,9 @@ def erase(network: str, account_id: str, *, now: datetime) -> bool:
     Its ties keep their band, date and decision, so that the figures of the past stay right, and name nobody. The file of
     the index is made again without it. In the caller's transaction.
     """
+    # First: whoever gathers them holds them, and what comes of it is there when they are through.
+    told = EventRecord.objects.filter(network=network, account_id=account_id)
+    News.objects.filter(event_id__in=told.values("pk")).delete()
     about = ProfileRecord.objects.select_for_update().filter(network=network, account_id=account_id).first()
     NeverTie.objects.filter(
         Q(network=network, account_id=account_id) | Q(other_network=network, other_id=account_id)

@@ -6,6 +6,7 @@ stranger can make endless are kept as the same sample of themselves everywhere, 
 
 from __future__ import annotations
 
+import bisect
 import re
 import unicodedata
 import zlib
@@ -264,21 +265,31 @@ def _identity(written: str) -> str:
 
 
 def _add(kept: list[str], value: str, kind: int) -> bool:
-    """Keep `value`; of more than the kind's limit, those whose checksums are smallest, which is the same sample anywhere."""
-    if value in kept:
-        return False
-    if len(kept) < LIMITS[kind]:
+    """Keep `value`; of more than the kind's limit, those whose checksums are smallest, which is the same sample anywhere.
+
+    A full list stands in the order of checksums, so that the millionth value costs no more than the first.
+    """
+    limit = int(LIMITS[kind])
+    if len(kept) < limit:
+        if value in kept:
+            return False
         kept.append(value)
+        if len(kept) == limit:
+            kept.sort(key=_rank)
         return True
-    largest = max(kept, key=_sum)
-    if _sum(value) >= _sum(largest):
+    rank = _rank(value)
+    if rank >= _rank(kept[-1]):
         return False
-    kept[kept.index(largest)] = value
+    place = bisect.bisect_left(kept, rank, key=_rank)
+    if kept[place] == value:
+        return False
+    kept.insert(place, value)
+    kept.pop()
     return True
 
 
-def _sum(value: str) -> int:
-    return zlib.crc32(value.encode("utf-8", "surrogatepass"))
+def _rank(value: str) -> tuple[int, str]:
+    return zlib.crc32(value.encode("utf-8", "surrogatepass")), value
 
 
 def merged(first: Evidence, others: Sequence[Evidence]) -> Evidence:
