@@ -5,8 +5,9 @@
 Originals are the photograph of the shared data and those of scikit-image, where they are, and rendered pictures of two
 makers. Each is edited, saved as JPEG and hashed as the child process does it; an edit counts as found where the
 original's plain hash lies within 31 bits of the copy's (plain PDQ, and threatexchange's own hasher), or of one of its
-variants, or where the original is found by its points among all originals. Pictures that have nothing in common are held
-against each other by each method, to count false matches: the share of pairs is to be 1e-6 at most.
+variants, or where the original is found by its points among all originals. Pictures that have nothing in common (tiles of
+photographs that do not overlap, rendered scenes, clouds, pages of words) are sought among each other by each method, to
+count false matches: the share of pairs is to be 1e-6 at most.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 from threatexchange.signal_type.pdq.pdq_hasher import pdq_from_bytes
 
 from bench._common import bar, machine, parser
-from bench._pictures import Rng, picture
+from bench._pictures import Rng, picture, texture
 from redshank.banks.parts import PartIndex
 from redshank.core.settings import MediaSettings
 from redshank.demo.pictures import render
@@ -225,8 +226,8 @@ def saved(image: Image.Image, quality: int) -> bytes:
     return out.getvalue()
 
 
-def photographs() -> Iterator[Image.Image]:
-    """Those of the shared data and of scikit-image, as far as they are there."""
+def photographs(more: tuple[str, ...] = ()) -> Iterator[Image.Image]:
+    """Those of the shared data and of scikit-image, as far as they are there, and `more` of its pictures."""
     path = REAL / "images" / "bridge-aaa-orig.jpg"
     if path.exists():
         yield Image.open(path).convert("RGB").resize((1000, 628), Image.Resampling.LANCZOS)
@@ -245,6 +246,7 @@ def photographs() -> Iterator[Image.Image]:
         "retina",
         "immunohistochemistry",
         "moon",
+        *more,
     ):
         try:
             pixels = getattr(data, name)()
@@ -279,9 +281,9 @@ def least(seen: list[str], known: np.ndarray[Any, np.dtype[np.uint64]]) -> np.nd
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--pictures", type=int, help="originals (default: 30, quick: 12)")
+    options.add_argument("--pictures", type=int, help="originals (default: 24, quick: 8)")
     args = options.parse_args()
-    count = args.pictures or (12 if args.quick else 30)
+    count = args.pictures or (8 if args.quick else 24)
     print(machine())
     sources = originals(count, args.seed)
     rng = np.random.default_rng(args.seed + 1)
@@ -314,7 +316,7 @@ def main() -> None:
     partial = _recall(results, PARTIAL, level=2)
     print(f"\nof copies that cover, or are, 30 % of the frame: {partial:.2f}")
     costs(sources[0], index)
-    strangers(*((300, 100) if args.quick else (3000, 1200)), args.seed)
+    strangers(150 if args.quick else 1050, args.seed)
     bar("copies_dihedral_recall", _recall(results, DIHEDRAL))
     bar("copies_border_recall", _recall(results, BORDER))
     bar("copies_partial30_recall", partial)
@@ -356,14 +358,57 @@ def costs(image: Image.Image, index: PartIndex) -> None:
     bar("copies_entry_bytes", len(packed))
 
 
-def strangers(count: int, looked_at: int, seed: int) -> None:
-    """Print what is found among pictures that have nothing in common, some with bars, captions and logos on them."""
-    rng = np.random.default_rng(seed + 2)
-    pictures = [render(rng, (320, 240)) if n % 2 else picture(rng, 320, 240) for n in range(count)]
-    names = ("compressed", "letterbox", "caption above", "captions on both sides", "border", "bars of its own blur",
-             "screenshot of a player", "logo on it", "caption over it", "cut to a part")  # fmt: skip
-    edited = [EDITS[names[n % len(names)]](image, n % 3, rng, image) for n, image in enumerate(pictures[:looked_at])]
-    known, seen = ([hashed(saved(image, 85)) for image in images] for images in (pictures, edited))
+def tiles(side: int = 168) -> Iterator[tuple[int, Image.Image]]:
+    """Photographs, and real textures, cut into squares of which no two overlap, each with the number of what it is of."""
+    for number, image in enumerate(photographs(("brick", "grass", "gravel", "cell", "coins"))):
+        for top in range(0, image.height - side + 1, side):
+            for left in range(0, image.width - side + 1, side):
+                yield number, image.crop((left, top, left + side, top + side))
+
+
+def _page(rng: Rng, width: int, height: int) -> Image.Image:
+    """A page of words: lines of one size, light on dark or dark on light, in one column or two."""
+    dark = rng.random() < 0.4
+    out = _canvas(width, height, (20, 22, 25) if dark else (252, 251, 248))
+    columns, size = int(rng.integers(1, 3)), int(rng.integers(10, 22))
+    for column in range(columns):
+        left, top = width * (column + 0.05) / columns, 8.0
+        while top + size * 1.5 < height:
+            box = (left, top, left + width * 0.9 / columns, top + 2 * size)
+            _letters(out, box, rng, (225, 225, 225) if dark else (25, 25, 25))
+            top += size * float(rng.choice([2, 2, 3]))
+    return out
+
+
+STRANGE = ("letterbox", "caption above", "captions on both sides", "border", "bars of its own blur",
+           "screenshot of a player", "screenshot of a player", "logo on it", "caption over it")  # fmt: skip
+"""Edits after which pictures of nothing in common share at least a frame, letters, or a page."""
+
+
+def unlike(count: int, rng: Rng) -> list[tuple[int, Image.Image]]:
+    """Pictures of which no two show the same: tiles of photographs, rendered scenes, clouds, pages of words.
+
+    One in four of those that are made is framed, captioned, or shown by a player's page. Each has a number; tiles of one
+    photograph have the same, as a mast or a wall may go on from one to the other.
+    """
+    photos = list(tiles())
+    out = [photos[place] for place in rng.permutation(len(photos))[: count // 3]]
+    size = (320, 240)
+    makers: list[Callable[[], Image.Image]] = [lambda: render(rng, size), lambda: picture(rng, *size)] * 4
+    makers += [lambda: Image.fromarray(texture(rng, *size, rough=rng.uniform(1.2, 2.2))), lambda: _page(rng, *size)]
+    while len(out) < count:
+        image = makers[len(out) % len(makers)]()
+        if rng.random() < 0.25:
+            image = EDITS[STRANGE[int(rng.integers(len(STRANGE)))]](image, int(rng.integers(3)), rng, image)
+        out.append((len(photos) + len(out), image))
+    return out
+
+
+def strangers(count: int, seed: int) -> None:
+    """Print what is found among pictures that have nothing in common: each is sought among all the others."""
+    numbers, images = zip(*unlike(count, np.random.default_rng(seed + 2)), strict=True)
+    of, known = np.array(numbers), [hashed(saved(image, 85)) for image in images]
+    rich = np.array([not poverty(telling(one.points)) for one in known])
     index = indexed(known)
     enough = LIMITS.pdq_quality
     plain = bits([one.pdq for one in known])
@@ -372,36 +417,53 @@ def strangers(count: int, looked_at: int, seed: int) -> None:
     if path.exists():  # Of real pictures and of none of ours.
         more = [line.strip()[:64] for line in path.read_text().splitlines()]
         plain, good = np.concatenate([plain, bits(more)]), np.concatenate([good, np.ones(len(more), bool)])
-    pairs = parts = false_parts = 0
+    pairs = 0
     found = np.zeros((2, 3), int)
+    in_parts, part_pairs = np.zeros(2, int), np.zeros(2, int)  # Of strangers, and of tiles of one photograph.
     took = []
-    for number, one in enumerate(seen):
+    for number, one in enumerate(known):
         ways = [[one.pdq] * (one.quality >= enough), [v.pdq for v in one.variants if v.quality >= enough]]
         others = good.copy()
-        others[number] = False
+        others[:count] &= of != of[number]
         pairs += int(others.sum())
         for row, hashes in enumerate(ways):
             if hashes:
                 apart = least(hashes, plain[others])
                 found[row] += [(apart <= within).sum() for within in (LIMIT, 40, 50)]
         began = time.process_time()
-        false_parts += len(in_part(index, one) - {number})
+        shown = in_part(index, one) - {number}
         took.append(time.process_time() - began)
-        parts += 2 * (len(index) - 1)  # Upright and mirrored.
-    print(f"\nfalse matches among {pairs:,} pairs of strangers ({looked_at:,} seen)")
+        near = int(sum(of[entry] == of[number] for entry in shown))
+        beside = int((rich & (of == of[number])).sum()) - int(rich[number])
+        in_parts += (len(shown) - near, near)
+        part_pairs += (int((rich & (of != of[number])).sum()), beside)
+    print(f"\nfalse matches: {count:,} pictures that have nothing in common, each sought among all others")
     for name, row in zip(("plain PDQ", "by variants"), found, strict=True):
-        print(f"{name:12} at {LIMIT}: {row[0]}, {_rate(int(row[0]), pairs)}; at 40: {row[1]}; at 50: {row[2]}")
-    print(f"{'in part':12} {false_parts} of {parts:,} pairs, {_rate(false_parts, parts)}; ", end="")
-    print(f"{1000 * float(np.mean(took)):.0f} ms a picture beside {len(index):,} known ones of the same two makers")
+        print(
+            f"{name:12} {row[0]} of {pairs:,} pairs at {LIMIT}: {_rate(row[0], pairs)}; at 40: {row[1]}; at 50: {row[2]}"
+        )
+    print(f"{'in part':12} {in_parts[0]} of {part_pairs[0]:,} pairs: {_rate(in_parts[0], part_pairs[0])}; ", end="")
+    print(f"{1000 * float(np.mean(took)):.0f} ms a picture beside {len(index):,} known ones")
+    print(f"{'':12} and {in_parts[1]} of {part_pairs[1]:,} pairs of tiles of one photograph, beside each other")
     bar("copies_false_match_rate", float(found[:, 0].sum() / pairs))
-    bar("copies_partial_false_match_rate", false_parts / parts)
+    bar("copies_partial_false_match_rate", float(in_parts[0] / part_pairs[0]))
+    bar("copies_partial_false_match_most", _most(int(in_parts[0]), int(part_pairs[0])))
 
 
 def _rate(count: int, pairs: int) -> str:
-    """A rate with the upper end of its 95 % interval: Poisson's, by Garwood's approximation of Wilson and Hilferty."""
-    more = count + 1
-    most = more * (1 - 1 / (9 * more) + 1.645 / (3 * more**0.5)) ** 3
-    return f"{count / pairs:.1e} (95 %: below {most / pairs:.1e})"
+    """A rate with its 95 % interval. Where nothing was counted that is from 0, and all 5 % lie above it."""
+    least_ = _end(count, -1.96) / pairs if count else 0.0
+    return f"{count / pairs:.1e} (95 %: {least_:.1e} to {_most(count, pairs):.1e})"
+
+
+def _most(count: int, pairs: int) -> float:
+    """The upper end of that interval."""
+    return _end(count + 1, 1.96 if count else 1.645) / pairs
+
+
+def _end(shape: float, deviations: float) -> float:
+    """An end of Poisson's exact interval (Garwood), by the approximation of Wilson and Hilferty."""
+    return float(shape * (1 - 1 / (9 * shape) + deviations / (3 * shape**0.5)) ** 3)
 
 
 def _recall(results: Results, names: tuple[str, ...], level: int | None = None) -> float:
