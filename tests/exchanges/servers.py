@@ -270,7 +270,7 @@ def medallion(folder: Any) -> Iterator[tuple[str, str, Any]]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     name = "91a7b528-80eb-42ed-a74d-c6fbd5a26116"
     data = {
-        "/discovery": {"title": "Made up", "default": "http://127.0.0.1/root/", "api_roots": ["http://127.0.0.1/root/"]},
+        "/discovery": {"title": "Made up", "default": "http://127.0.0.1/base/", "api_roots": ["http://127.0.0.1/base/"]},
         "root": {
             "information": {"title": "Root", "versions": ["application/taxii+json;version=2.1"], "max_content_length": 9765625},
             "status": [],
