@@ -281,9 +281,9 @@ def least(seen: list[str], known: np.ndarray[Any, np.dtype[np.uint64]]) -> np.nd
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--pictures", type=int, help="originals (default: 24, quick: 8)")
+    options.add_argument("--pictures", type=int, help="originals (default: 20, quick: 8)")
     args = options.parse_args()
-    count = args.pictures or (8 if args.quick else 24)
+    count = args.pictures or (8 if args.quick else 20)
     print(machine())
     sources = originals(count, args.seed)
     rng = np.random.default_rng(args.seed + 1)
