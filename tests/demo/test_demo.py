@@ -78,7 +78,7 @@ def test_nothing_is_lost_and_nothing_done_twice_though_server_and_worker_are_kil
     assert not planted["picture", "a caption bar over it"]["must"]  # it does not pretend
     assert {kind for kind, _ in planted} == {"picture", "video", "words", "link", "report", "campaign", "return"}
     assert summary["false_alarms"] == summary["named_acted_on"] == 0
-    assert summary["innocent_pictures"] > 3
+    assert summary["innocent_pictures"] > 1
 
     # What was counted survives the kills of those who counted: at least what one life of each saw.
     assert 'redshank_events_total{network="marsh",outcome="accepted",type="post.created"}' in metrics
