@@ -126,7 +126,7 @@ def test_what_is_closed_comes_back_when_it_grows(mo: User) -> None:
 
 def test_a_few_are_decided_on_at_once_each_by_a_case_of_its_own(mo: User, policy: str) -> None:
     (one,) = plant(found([*RED, *BLUE], now=NOW), now=NOW)
-    chosen = list(one.members.values_list("pk", flat=True))[:8]
+    chosen = list(one.members.order_by("-network", "account_id").values_list("pk", flat=True))[:8]
     wishes = [Wish("suspend", duration_hours=24)]
     seen = together.preview(
         one, list(one.members.filter(pk__in=chosen)), policy=policy, reason="Pushing it.", wishes=wishes, by=mo, now=NOW
