@@ -124,6 +124,7 @@ def test_from_signing_in_to_undo_by_mouse(watch: Watch, console: Console) -> Non
 def test_from_signing_in_to_undo_by_keyboard_alone(watch: Watch, console: Console) -> None:
     page, keys = watch.page, watch.page.keyboard
     page.goto(console.url)
+    page.wait_for_selector("#id_login:focus")  # given by the first painting, which may follow loading
     keys.type("lee")
     keys.press("Tab")
     from tests.web.seed import PASSWORD

@@ -115,6 +115,7 @@ def test_by_keyboard_alone(watch: Watch, loop: Loop) -> None:
     publish(loop, "egret")
     page, keys = watch.page, watch.page.keyboard
     page.goto(loop.console)
+    page.wait_for_selector("#id_login:focus")  # given by the first painting, which may follow loading
     keys.type("mara")
     keys.press("Tab")
     keys.type(loop.password)
