@@ -14,7 +14,8 @@ from redshank.audit.models import Entry as Logged
 from redshank.banks import services as banks
 from redshank.banks.models import Entry, Opinion
 from redshank.core import BadInput, Problem
-from redshank.exchanges import running, secrets, services
+from redshank.core.sealed import unseal
+from redshank.exchanges import running, services
 from redshank.exchanges.models import Claim, Exchange, Run, SetAside
 from redshank.exchanges.running import LEASE
 from tests.exchanges.conftest import NOW, md5
@@ -413,7 +414,7 @@ def test_a_secret_stands_nowhere_but_encrypted(serve: Any, exchange: Any, clock:
                     assert b"very-secret-fetch" not in (bytes(cell) if isinstance(cell, bytes | memoryview) else str(cell).encode()), table  # fmt: skip
     assert services.secret_of(one) == secret
     with pytest.raises(Problem, match="secret_key is another"):
-        secrets.unlock("x" * 40, bytes(Exchange.objects.get().secret or b""))
+        unseal("x" * 40, bytes(Exchange.objects.get().secret or b""), label=services.SEALED)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from django.db import transaction
 from redshank.audit.services import Step, record
 from redshank.banks.models import Bank
 from redshank.core import BadInput, Problem
-from redshank.exchanges import secrets
+from redshank.core.sealed import seal, unseal
 from redshank.exchanges.models import Exchange, Run
 from redshank.exchanges.records import Kind
 from redshank.exchanges.sources import KINDS
@@ -29,6 +29,8 @@ from redshank.media.fetching import checked
 ACTIVE = (Run.State.FETCHING, Run.State.HELD, Run.State.APPLYING)
 LATE = timedelta(hours=6)
 """A source that is overdue for longer than this, or than three of its intervals, is stale."""
+SEALED = "exchanges"
+"""The label under which secrets of exchanges are sealed."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 _SECRETIVE = re.compile(r"(?i)(?:^|[?&])(?:access_token|api_?key|key|token|secret|password|sig|signature|auth)=")
@@ -64,8 +66,10 @@ def kind_of(exchange: Exchange) -> Kind:
 
 
 def secret_of(exchange: Exchange) -> str:
-    """Its secret, decrypted; empty where it has none. Never to be shown or logged. Raises as `secrets.unlock`."""
-    return secrets.unlock(settings.SECRET_KEY, bytes(exchange.secret)) if exchange.secret else ""
+    """Its secret, unsealed; empty where it has none. Never to be shown or logged. Raises as `unseal`."""
+    if not exchange.secret:
+        return ""
+    return unseal(settings.SECRET_KEY, bytes(exchange.secret), label=SEALED, where=exchange.name).decode()
 
 
 def add_exchange(
@@ -163,7 +167,7 @@ def _take(exchange: Exchange, kind: Kind, said: Mapping[str, Any]) -> list[Bank]
     if said["secret"]:
         if any(ord(char) < 32 for char in said["secret"]) or not said["secret"].isascii():
             raise BadInput("a secret with characters that no header can carry")
-        exchange.secret = secrets.lock(settings.SECRET_KEY, said["secret"])
+        exchange.secret = seal(settings.SECRET_KEY, said["secret"].encode(), label=SEALED)
     if not 1 <= int(said["every_minutes"]) <= 60 * 24 * 31:
         raise BadInput("not a number of minutes", where=str(said["every_minutes"]), hint="1 minute to 31 days.")
     exchange.every_minutes = int(said["every_minutes"])
@@ -287,4 +291,13 @@ def seen_odd(exchange: Exchange, *, by: str, now: datetime) -> None:
 def plain(problem: Exception, secret: str) -> str:
     """What went wrong in words that hold no secret."""
     said = str(problem) if isinstance(problem, Problem) else f"{type(problem).__name__}: {problem}"
-    return secrets.hide(said.replace("\0", "").encode("utf-8", "replace").decode(), secret)[:2000]
+    return _hide(said.replace("\0", "").encode("utf-8", "replace").decode(), secret)[:2000]
+
+
+def _hide(text: str, secret: str) -> str:
+    """`text` without the secret or its parts, wherever a server repeated them."""
+    parts = {secret, *(part for mark in ":|," for part in secret.split(mark))}
+    for part in sorted(parts, key=len, reverse=True):
+        if len(part) > 5:
+            text = text.replace(part, "‹secret›")
+    return text

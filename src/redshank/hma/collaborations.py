@@ -5,7 +5,7 @@ The one idea: HMA has credentials once a kind, ours once an exchange; so what a 
 
 from __future__ import annotations
 
-import secrets as random
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -17,12 +17,15 @@ from django.db import transaction
 from redshank.audit.services import Step, record
 from redshank.banks.models import Entry
 from redshank.core import BadInput
-from redshank.exchanges import secrets
+from redshank.core.sealed import seal, unseal
 from redshank.exchanges import services as exchanges
 from redshank.exchanges.models import Claim, Exchange, Run
 from redshank.hma import services
 from redshank.hma.models import HmaApi, HmaExchange
 from redshank.hma.services import NoSuchThing
+
+SEALED = "hma"
+"""The label under which credentials are sealed."""
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -89,8 +92,8 @@ def set_credentials(name: str, said: Mapping[str, Any], *, by: str, now: datetim
     _check(known.credentials, said)
     secret, address = known.secret(said), str(said.get("base_url_override") or "")
     with transaction.atomic():
-        locked = secrets.lock(settings.SECRET_KEY, secret)
-        HmaApi.objects.update_or_create(name=name, defaults={"secret": locked, "address": address})
+        sealed = seal(settings.SECRET_KEY, secret.encode(), label=SEALED)
+        HmaApi.objects.update_or_create(name=name, defaults={"secret": sealed, "address": address})
         for one in HmaExchange.objects.filter(api=name).select_related("exchange"):
             exchanges.change_exchange(
                 one.exchange, {"secret": secret, **({"address": address} if address else {})}, by=by, now=now
@@ -112,11 +115,13 @@ def make(name: str, api_name: str, config: Mapping[str, Any], *, by: str, now: d
         whole = services.make_bank(name, 1.0, by=by, now=now)
         parts = [services.part_of(whole, one, by=by, now=now).name for one in ("pdq", "video_md5")]
         there = HmaApi.objects.filter(name=api_name).first()
-        secret = secrets.unlock(settings.SECRET_KEY, bytes(there.secret)) if there else ""
+        secret = (
+            unseal(settings.SECRET_KEY, bytes(there.secret), label=SEALED, where=api_name).decode() if there else ""
+        )
         address = str(plain.pop("environment", "")) or (there.address if there else "")
         free = name[:64]
         while Exchange.objects.filter(name=free).exists():
-            free = f"{name[:57]}-{random.token_hex(3)}"
+            free = f"{name[:57]}-{secrets.token_hex(3)}"
         made = exchanges.add_exchange(
             free, kind=known.kind, banks=parts, address=address, options={key: str(value) for key, value in plain.items()},
             secret=secret, by=by, now=now,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable, Sequence
@@ -22,12 +21,11 @@ import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
-from nacl.exceptions import CryptoError
-from nacl.secret import SecretBox
 
 from redshank.archive.models import AccountRecord, Erasure
 from redshank.audit.services import Step, record
 from redshank.core import BadInput, Event, Problem
+from redshank.core.sealed import seal, unseal
 from redshank.enforcement.signing import PREFIX, sign, verify
 from redshank.peers import blind
 from redshank.peers.models import Agreement, Question, SharedToken
@@ -44,6 +42,8 @@ KEPT = timedelta(hours=1)
 """Masks of the other side are used for so long before they are fetched again: a suspension there is known here by then."""
 STANDING = timedelta(days=365)
 HEADER = "redshank-agreement"
+SEALED = "peers"
+"""The label under which agreements' secrets are sealed."""
 
 
 class UnknownPeer(Problem):
@@ -80,8 +80,9 @@ def agree(
     if Agreement.objects.filter(Q(name=name) | Q(code=code_of(raw))).exists():
         raise Problem("there is an agreement of this name or with this secret", where=name)
     with transaction.atomic():
+        sealed = seal(settings.SECRET_KEY, raw, label=SEALED)
         made = Agreement(
-            name=name, code=code_of(raw), url=url.rstrip("/"), secret=_box().encrypt(raw), daily=daily, made_at=now, made_by=by,
+            name=name, code=code_of(raw), url=url.rstrip("/"), secret=sealed, daily=daily, made_at=now, made_by=by,
             expires_at=until or now + STANDING,
         )  # fmt: skip
         made.save()
@@ -345,17 +346,8 @@ def _send(peer: Agreement, what: str, body: dict[str, Any], number: str, now: da
 # Secrets
 
 
-def _box() -> SecretBox:
-    return SecretBox(hashlib.sha256(b"redshank peers sealed\0" + settings.SECRET_KEY.encode()).digest())
-
-
 def _secret(agreement: Agreement) -> bytes:
-    try:
-        return _box().decrypt(bytes(agreement.secret))
-    except CryptoError:
-        raise Problem(
-            "its secret cannot be opened", where=agreement.name, hint="Was secret_key changed? End it and agree anew."
-        ) from None
+    return unseal(settings.SECRET_KEY, bytes(agreement.secret), label=SEALED, where=agreement.name)
 
 
 def _webhook_secret(agreement: Agreement) -> str:
