@@ -27,13 +27,14 @@ def sign_up(account_id: str, *, at: datetime = NOW, network: str = "marsh", **pr
     return event("account.created", account, at=at, network=network)
 
 
-def follows(account_id: str, followed: Sequence[str], *, at: datetime = NOW) -> list[bytes]:
-    return [event("follow.created", account_id, at=at, followed={"id": one}) for one in followed]
+def follows(account_id: str, followed: Sequence[str], *, at: datetime = NOW, network: str = "marsh") -> list[bytes]:
+    return [event("follow.created", account_id, at=at, network=network, followed={"id": one}) for one in followed]
 
 
-def posts(account_id: str, count: int, *, at: datetime = NOW, **post: Any) -> list[bytes]:
+def posts(account_id: str, count: int, *, at: datetime = NOW, network: str = "marsh", **post: Any) -> list[bytes]:
+    body = {"text": "good morning", **post}
     return [
-        event("post.created", account_id, at=at, post={"id": f"p{next(SERIAL)}", "text": "good morning", **post})
+        event("post.created", account_id, at=at, network=network, post={"id": f"p{next(SERIAL)}", **body})
         for _ in range(count)
     ]
 

@@ -135,6 +135,81 @@ def test_a_lower_stated_rate_makes_every_tie_less_probable(index: SuspensionInde
     assert (Scorer(fitted, rate=0.001).probabilities(pairs) < Scorer(fitted, rate=0.3).probabilities(pairs)).all()
 
 
+def test_between_networks_who_is_around_somebody_is_never_enough(index: SuspensionIndex, fitted: Model) -> None:
+    sure = msgspec.structs.replace(fitted, prior_bits=60.0)  # However sure the sum is.
+    for old in PEOPLE[:20]:
+        twin = Profile(number=600_000, follows=old.follows, followers=old.followers)
+        pairs = index.search(encode([twin]))
+        here, there = ("dune", ["dune"] * len(pairs.ids)), ("dune", ["marsh"] * len(pairs.ids))
+        within = next(tie for tie in Scorer(sure).ties(pairs, networks=here) if tie.number == old.number)
+        across = next(tie for tie in Scorer(sure).ties(pairs, networks=there) if tie.number == old.number)
+        bits = [{one.kind: one.bits for one in tie.reasons} for tie in (within, across)]
+        assert bits[1]["follows"] == pytest.approx(bits[0]["follows"] / 2)
+        assert (within.band, across.band) == ("possible", "")
+        assert math.fsum(bits[1].values()) == pytest.approx(
+            math.log2(across.probability / (1 - across.probability)), abs=0.1
+        )
+
+
+def test_another_circle_on_another_network_does_not_speak_against(index: SuspensionIndex, fitted: Model) -> None:
+    old = PEOPLE[5]
+    fresh = person(np.random.default_rng(2), 1, 3)
+    twin = msgspec.structs.replace(
+        old, number=600_001, follows=fresh.follows, created_at=old.ended_at - 90 * DAY, ended_at=0
+    )
+    pairs = index.search(encode([twin]))
+
+    def against(network: str) -> set[str]:
+        ties = Scorer(fitted).ties(pairs, networks=("dune", [network] * len(pairs.ids)))
+        tie = next(tie for tie in ties if tie.number == old.number)
+        return {one.kind for one in tie.reasons if one.bits < 0} & {"follows", "contacts", "time"}
+
+    assert against("dune") >= {"follows", "time"}
+    assert against("marsh") == set()
+
+
+def test_each_pair_of_networks_learns_its_own_weights(index: SuspensionIndex, tmp_path: Path) -> None:
+    """On `dune` whoever bears a suspended account's name and picture is its owner, on `marsh` they are somebody who copied them."""
+    random = np.random.default_rng(8)
+    new: list[Profile] = []
+    truth: dict[int, tuple[str, int]] = {}
+    networks = {old.number: "marsh" for old in PEOPLE}
+
+    def come(number: int, old: Profile) -> Profile:
+        if networks[number] == "dune":
+            return hostile_copy(old, number)
+        return again(old, number, share=float(random.uniform(0.1, 0.6)))
+
+    for at in range(640):
+        number = 100_000 + at
+        networks[number] = "dune" if at % 2 else "marsh"
+        if at < 240:
+            new.append(come(number, PEOPLE[at]))
+            truth[number] = "returned", PEOPLE[at].number
+        else:
+            copies = networks[number] == "marsh"
+            new.append(hostile_copy(PEOPLE[at], number) if copies else person(random, number, at % 12))
+            truth[number] = "other", -1
+    owners = {one.number: one.number for one in PEOPLE}
+    model = fit(index, encode(new), owners, truth, data="made up", date="2026-07-01", networks=networks)
+    save_model(model, tmp_path / "model.json")
+    assert load_model(tmp_path / "model.json") == model
+    assert set(model.between) == {"dune>marsh", "marsh>marsh"}
+    common = msgspec.structs.replace(model, between={})
+
+    def told(model: Model, network: str, old: Profile, profile: Profile) -> float:
+        pairs = index.search(encode([profile]))
+        ties = Scorer(model).ties(pairs, networks=(network, ["marsh"] * len(pairs.ids)))
+        return next((tie.probability for tie in ties if tie.number == old.number), 0.0)
+
+    networks |= dict.fromkeys(range(300_000, 300_060), "dune")
+    backs = [(old, come(300_000 + at, old)) for at, old in enumerate(PEOPLE[900:960])]
+    learned, before = (np.mean([told(m, "dune", old, one) for old, one in backs]) for m in (model, common))
+    assert learned > before + 0.15
+    copies = [(old, hostile_copy(old, 400_000 + old.number)) for old in PEOPLE[1_000:1_060]]
+    assert np.mean([told(model, "marsh", old, one) > 0.5 for old, one in copies]) < 0.05
+
+
 def test_a_model_is_one_file_with_its_card(fitted: Model, tmp_path: Path) -> None:
     save_model(fitted, tmp_path / "model.json")
     assert load_model(tmp_path / "model.json") == fitted
@@ -151,6 +226,7 @@ def test_a_model_is_one_file_with_its_card(fitted: Model, tmp_path: Path) -> Non
         ('"follows_rare"', '"shoe_size"', "shoe_size"),
         ('"prior_bits"', '"prior"', "no model"),
         ("{", "", "no model"),
+        ('"between": {}', '"between": {"a>b": {"factors": {"name": -1}}}', "weights of a>b"),
         ('"edges": [\n    [\n     0.5', '"edges": [\n    [\n     0.5,\n     0.4', "bits"),
     ],
 )

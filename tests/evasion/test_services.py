@@ -255,6 +255,58 @@ def test_who_copies_a_face_and_a_name_ties_nobody() -> None:
     assert not TieRecord.objects.filter(new__account_id="innocent").exists()
 
 
+def test_one_number_on_two_networks_is_two_accounts() -> None:
+    """Whoever follows the same numbers on another network follows other people, greeted by and speaking of others."""
+    scene(others=30)
+    at = NOW - timedelta(hours=1)
+    take([sign_up("new", at=at, network="dune"), *follows("new", circle(0, 30), at=at, network="dune")])
+    take(posts("new", 8, at=at, network="dune", mentions=["m1", "m2"]))
+    work()
+    assert not TieRecord.objects.exists()
+    come_back("twin")
+    work()
+    assert {tie.new.account_id for tie in TieRecord.objects.all()} == {"twin"}
+
+
+def test_who_says_which_account_was_theirs_on_another_network_is_found_there() -> None:
+    start, at = NOW - timedelta(days=20), NOW - timedelta(hours=1)
+    face, own = {"id": "m", "pdq": "a3" * 32}, "https://dune.example/@oldsinger"
+    old = {"display_name": "Reed Singer", "bio": "reed songs at dawn", "avatar": face}
+    take([sign_up("d1", at=start, network="dune", handle="oldsinger", url=own, **old)])
+    take([*follows("d1", circle(0, 30), at=start, network="dune"), *posts("d1", 30, at=start, network="dune")])
+    take([event("account.suspended", "d1", network="dune", at=NOW - timedelta(days=2))])
+    scene(others=30)
+    take([sign_up("b1", at=at, handle="oldsinger", **(old | {"bio": f"reed songs at dawn, I was {own}"}))])
+    take([*follows("b1", circle(5_000, 30), at=at), *posts("b1", 30, at=at - timedelta(hours=1))])
+    take([sign_up("b2", at=at, handle="oldsinger", **old), *follows("b2", circle(6_000, 30), at=at)])  # says nothing
+    work()
+    tie = TieRecord.objects.get()
+    assert (tie.new.account_id, tie.old.network, tie.band) == ("b1", "dune", "possible")
+    bits = {reason["kind"]: reason["bits"] for reason in tie.reasons}
+    assert max(bits, key=lambda kind: bits[kind]) == "declared"
+    # Who is around them there says nothing against who is around them here, nor does having had both at once.
+    assert min(bits.get(kind, 0.0) for kind in ("follows", "contacts", "time")) >= 0
+
+
+def test_an_innocent_whose_name_picture_and_address_were_taken_is_not_tied_on_another_network() -> None:
+    start, at = NOW - timedelta(days=20), NOW - timedelta(hours=1)
+    theirs = "https://marsh.example/@reedsinger"
+    innocent = {
+        "handle": "reedsinger",
+        "display_name": "Reed Singer",
+        "bio": "reed songs",
+        "avatar": {"id": "m", "pdq": "a3" * 32},
+    }
+    take([sign_up("hostile", at=start, network="dune", **(innocent | {"bio": f"reed songs {theirs}"}))])
+    take(follows("hostile", circle(0, 25), at=start, network="dune"))
+    take([event("account.suspended", "hostile", network="dune", at=NOW - timedelta(days=2))])
+    scene(others=30)
+    take([sign_up("innocent", at=at, url=theirs, **innocent), *follows("innocent", circle(7_000, 25), at=at)])
+    take(posts("innocent", 12, at=at))
+    work()
+    assert not TieRecord.objects.filter(new__account_id="innocent").exists()
+
+
 def test_ties_are_only_ever_sought_from_a_new_account_to_suspended_ones() -> None:
     scene(others=10)
     come_back()

@@ -338,7 +338,8 @@ def learn(*, data: str, day: date, rate: float) -> Model:
             hint=f"A model needs {LEAST_LESSONS} of each; until then the weights to start with are the better ones.",
         )
     whats = dict(NeverTie.objects.filter(ended_at=None).values_list("account_id", "what"))
-    owners = {pk: pk for pk in ProfileRecord.objects.filter(target=True).values_list("pk", flat=True)}
+    networks = dict(ProfileRecord.objects.filter(target=True).values_list("pk", "network"))
+    owners = {pk: pk for pk in networks}
     chained = ProfileRecord.objects.filter(target=True, owner__isnull=False).values_list("pk", "owner")
     owners |= {pk: int(owner) for pk, owner in chained if owner is not None}
     truth: dict[int, tuple[str, int]] = {}
@@ -352,11 +353,13 @@ def learn(*, data: str, day: date, rate: float) -> Model:
             truth[about.pk] = f"{group}, {script_of(evidence.display_name or evidence.handle)}", -1
         else:
             continue
+        networks[about.pk] = about.network
         profiles.append(profile_of(evidence, about.pk))
     index = SuspensionIndex.build(_all_targets())
     return fit(
-        index, encode(profiles, live_keys=live_keys()), owners, truth, data=data, date=day.isoformat(), stated_rate=rate
-    )
+        index, encode(profiles, live_keys=live_keys()), owners, truth, data=data, date=day.isoformat(), stated_rate=rate,
+        networks=networks,
+    )  # fmt: skip
 
 
 def _all_targets() -> Any:

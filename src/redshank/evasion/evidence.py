@@ -113,7 +113,7 @@ def encode(profiles: Iterable[Profile], *, live_keys: Collection[str] | None = N
             (FOLLOWER, profile.followers),
             (MENTION, profile.mentions),
             (LINK, profile.links),
-            (DECLARED, profile.declared),
+            (DECLARED, _declared(profile)),
             (HABIT, profile.habits),
         ):
             if values:
@@ -146,6 +146,16 @@ def encode(profiles: Iterable[Profile], *, live_keys: Collection[str] | None = N
             more_starts=np.zeros(n + 1, np.int64),
         )
     )
+
+
+def _declared(profile: Profile) -> tuple[str, ...]:
+    """What an account says of itself, to be compared: of a suspended one its addresses, of a new one those that it calls its own.
+
+    What a suspended account says of others, or what both say of a third, does not count: it could name anybody.
+    """
+    if profile.ended_at:
+        return profile.own
+    return tuple(one for one in profile.declared if one not in profile.own)
 
 
 def _check(profile: Profile) -> None:

@@ -20,7 +20,7 @@ from redshank.core import BadInput
 from redshank.evasion import kernels
 from redshank.evasion.evidence import ADDRESS, DEVICE, MAIL, PHONE, Encoded, less, take
 from redshank.evasion.index import SuspensionIndex
-from redshank.evasion.model import Card, Model, Point, Scorer, Term, layout_of
+from redshank.evasion.model import MOST_FACTOR, Between, Card, Model, Point, Scorer, Term, layout_of
 
 LN2 = math.log(2)
 FOLDS = 5
@@ -30,6 +30,10 @@ RIDGE, PAIR_RIDGE = 6.0, 12.0
 STATED_RATE = 0.02
 """Share of returned accounts among new ones at which the bands keep what they promise; an operator states another."""
 LIKELY_PRECISION, POSSIBLE_PRECISION = 0.95, 0.7
+LEAST_OF_PAIR = 20
+"""So many right and so many wrong ties a pair of networks needs for weights of its own."""
+TRUST_COMMON = 8.0
+"""Ridge that holds a pair's weights to the common ones."""
 NEAR, THINNED = 6, 8
 """Of each search the first `NEAR` pairs are learned from; of the rest every eighth, weighing eight."""
 
@@ -96,17 +100,19 @@ EARLY: tuple[tuple[int | None, tuple[int, ...], bool], ...] = (
 
 
 class Pool(NamedTuple):
-    """Pairs to learn from: features float32 (m, f), labels bool (m,), which search each came from int64 (m,), and place."""
+    """Pairs to learn from: features float32 (m, f), labels bool (m,), which search each came from int64 (m,), its place there,
+    and the suspended account's number int64 (m,)."""
 
     features: npt.NDArray[np.float32]
     labels: npt.NDArray[np.bool_]
     searches: npt.NDArray[np.int64]
     ranks: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.int64]
 
 
 def gather_pool(index: SuspensionIndex, new: Encoded, owners: Mapping[int, int], truth: Mapping[int, int]) -> Pool:
     """Search for each of `new`; a pair is right where `owners` of the suspended id is `truth` of the new one, and not -1."""
-    features, labels, searches, ranks = [], [], [], []
+    features, labels, searches, ranks, ids = [], [], [], [], []
     for row in range(len(new)):
         pairs = index.search(new, row)
         owner = truth.get(int(new.accounts.ids[row]), -1)
@@ -114,7 +120,10 @@ def gather_pool(index: SuspensionIndex, new: Encoded, owners: Mapping[int, int],
         labels.append(np.array([owner >= 0 and owners.get(int(number)) == owner for number in pairs.ids], np.bool_))
         searches.append(np.full(len(pairs.ids), row, np.int64))
         ranks.append(np.arange(len(pairs.ids)))
-    return Pool(np.concatenate(features), np.concatenate(labels), np.concatenate(searches), np.concatenate(ranks))
+        ids.append(pairs.ids)
+    return Pool(
+        np.concatenate(features), np.concatenate(labels), np.concatenate(searches), np.concatenate(ranks), np.concatenate(ids)
+    )  # fmt: skip
 
 
 def gather_early(index: SuspensionIndex, new: Encoded, owners: Mapping[int, int], truth: Mapping[int, int]) -> Pool:
@@ -136,6 +145,7 @@ def _both(one: Pool, some: npt.NDArray[np.bool_], other: Pool, more: npt.NDArray
         np.concatenate((one.labels[some], other.labels[more])),
         np.concatenate((one.searches[some], other.searches[more])),
         np.concatenate((one.ranks[some], other.ranks[more])),
+        np.concatenate((one.ids[some], other.ids[more])),
     )
 
 
@@ -164,6 +174,49 @@ def fit_terms(pool: Pool, terms: tuple[Term, ...] = TERMS) -> tuple[float, tuple
         unseen = not all(seen[kernels.FEATURES.index(name)] for name in term.features)
         fitted.append(started if unseen and (started := _started(term)).bits else learned)
     return round(prior / LN2, 4), tuple(fitted)
+
+
+def fit_between(
+    pool: Pool, model: Model, new: npt.NDArray[np.int64], networks: Mapping[int, str]
+) -> dict[str, Between]:
+    """Weights of each pair of networks of which enough is known; `new` are the searches' accounts, `networks` those of all accounts.
+
+    A logistic regression on the kinds' bits after calibration, with a ridge that holds it to the common weights. Of each search
+    the surest pair counts, and the right ones.
+    """
+    scorer = Scorer(model)
+    pairs = np.array(
+        [f"{networks[int(new[at])]}>{networks[int(old)]}" for at, old in zip(pool.searches, pool.ids, strict=True)]
+    )
+    across = np.array([one.partition(">")[0] != one.partition(">")[2] for one in pairs], np.bool_)
+    kinds = scorer.weighed(pool.features, across)
+    scores = kinds.sum(axis=1)
+    first = np.lexsort((-scores, pool.searches))
+    first = first[np.append(True, pool.searches[first][1:] != pool.searches[first][:-1])]
+    counts = pool.labels.copy()
+    counts[first] = True
+    found = {}
+    for pair in np.unique(pairs).tolist():
+        rows = np.flatnonzero(counts & (pairs == pair))
+        right = pool.labels[rows].astype(np.float64)
+        if min(right.sum(), (1 - right).sum()) < LEAST_OF_PAIR:
+            continue
+        x = np.column_stack((kinds[rows], np.ones(len(rows))))
+        common = np.append(np.ones(len(scorer.kinds)), 0.0)
+        weights = common.copy()
+        for _ in range(ROUNDS):
+            raw = model.prior_bits + x @ weights
+            bits, slope = scorer.in_bits(raw), (scorer.in_bits(raw + 0.5) - scorer.in_bits(raw - 0.5)) * LN2
+            chance = 1 / (1 + np.exp2(-bits))
+            pull = x.T @ ((right - chance) * slope) - TRUST_COMMON * (weights - common)
+            curve = (x * (chance * (1 - chance) * slope * slope)[:, None]).T @ x + TRUST_COMMON * np.eye(len(weights))
+            weights += STEP * np.linalg.solve(curve, pull)
+            weights[:-1] = weights[:-1].clip(0, MOST_FACTOR)
+        factors = {kind: round(float(one), 2) for kind, one in zip(scorer.kinds, weights, strict=False)}
+        found[pair] = Between(
+            bits=round(float(weights[-1]), 2), factors={kind: one for kind, one in factors.items() if one != 1}
+        )
+    return found
 
 
 def raw_bits(pool: Pool, prior: float, terms: tuple[Term, ...], rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
@@ -214,12 +267,12 @@ def calibrate(scores: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> 
 
 def fit(
     index: SuspensionIndex, new: Encoded, owners: Mapping[int, int], truth: Mapping[int, tuple[str, int]], *,
-    data: str, date: str, stated_rate: float = STATED_RATE,
+    data: str, date: str, stated_rate: float = STATED_RATE, networks: Mapping[int, str] | None = None,
 ) -> Model:  # fmt: skip
     """A model fitted on the accounts `new` against the suspended of `index`.
 
     `owners` gives the owner of each suspended account, `truth` what each new one is (a name for its group) and its owner,
-    -1 for nobody known. `data` and `date` go on the card. The
+    -1 for nobody known. `data` and `date` go on the card. `networks` are those of all accounts, where they are of several. The
     bands are cut for a world in which `stated_rate` of all new accounts are returned ones. Raises `BadInput` where there is nothing to learn from.
     """
     ids = new.accounts.ids
@@ -246,6 +299,8 @@ def fit(
             data=data, date=date, suspended=len(index), new=len(new), returned=int(returned.sum()), rate=round(rate, 6), stated_rate=stated_rate
         ),
     )  # fmt: skip
+    if networks is not None and len(set(networks.values())) > 1:
+        draft = msgspec.structs.replace(draft, between=fit_between(pool, draft, ids, networks))
     chances = np.zeros(len(new))
     correct = np.zeros(len(new), np.bool_)
     chances[searches] = Scorer(draft).calibrated(best)
@@ -332,7 +387,7 @@ _START: dict[str, tuple[tuple[float, float], ...]] = {
     "followers": ((-2, -0.5), (10, 1), (30, 3)),
     "mentions": ((-2, -0.5), (10, 1), (30, 3)),
     "links": ((-1, -0.3), (5, 0.7), (14, 2)),
-    "declared": ((0, 0), (10, 6)),
+    "declared": ((0.999, 0), (1, 5), (10, 6)),
     "words": ((-2, -0.7), (0, -0.2), (14, 1.5), (45, 4)),
     "handle": ((0.2, -0.5), (0.5, 0), (0.8, 0.5), (1, 1)),
     "display_name": ((0.2, -0.5), (0.5, 0), (0.8, 0.5), (1, 1)),

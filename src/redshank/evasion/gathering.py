@@ -11,7 +11,6 @@ import re
 import unicodedata
 import zlib
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -77,6 +76,7 @@ class Evidence(msgspec.Struct, array_like=True, kw_only=True):
     languages: dict[str, int] = {}
     posts: int = 0
     created_at: int = 0
+    own: list[str] = []
 
 
 class Pictures(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,24 +108,30 @@ def gather(evidence: Evidence, event: Event, account_id: str, pictures: Pictures
     changed: set[Change] = set()
     account: Account | None = getattr(event, "account", None)
     if account is not None and account.id == account_id:
-        changed |= _tell(
-            evidence, account, event.at, pictures, whole=isinstance(event, AccountCreated | AccountUpdated)
-        )
+        changed |= _tell(evidence, account, event, pictures, whole=isinstance(event, AccountCreated | AccountUpdated))
         if isinstance(event, FollowCreated) and event.followed.id != account_id:
-            if _add(evidence.follows, event.followed.id, FOLLOW):
+            if _add(evidence.follows, known_as(event.network, event.followed.id), FOLLOW):
                 changed.add("follow")
             evidence.follow_count += 1
-        elif isinstance(event, FollowDeleted) and event.followed.id in evidence.follows:
-            evidence.follows.remove(event.followed.id)
+        elif isinstance(event, FollowDeleted):
+            if (gone := known_as(event.network, event.followed.id)) in evidence.follows:
+                evidence.follows.remove(gone)
         elif isinstance(event, PostCreated):
             _read_post(evidence, event)
             changed.add("post")
     elif account is not None:
         followed = isinstance(event, FollowCreated) and event.followed.id == account_id
         greeted = isinstance(event, PostCreated) and account_id in event.post.mentions
-        if (followed or greeted) and _add(evidence.followers, account.id, FOLLOWER):
+        if (followed or greeted) and _add(evidence.followers, known_as(event.network, account.id), FOLLOWER):
             changed.add("follower")
     return changed
+
+
+def known_as(network: str, account_id: str) -> str:
+    """What an account is called in evidence: by its network and id, since another network's account of that id is another one;
+    an id that names it everywhere (an address, a DID, name@host) stands for itself."""
+    everywhere = "://" in account_id or "@" in account_id or account_id.startswith("did:")
+    return account_id if everywhere else f"{network}/{account_id}"
 
 
 def spoken_of(event: Event) -> list[str]:
@@ -140,9 +146,9 @@ def spoken_of(event: Event) -> list[str]:
     return out
 
 
-def _tell(evidence: Evidence, account: Account, at: datetime, pictures: Pictures, *, whole: bool) -> set[Change]:
+def _tell(evidence: Evidence, account: Account, event: Event, pictures: Pictures, *, whole: bool) -> set[Change]:
     changed: set[Change] = set()
-    seconds = at.timestamp()
+    seconds = event.at.timestamp()
     newer = seconds >= evidence.told_at
     for name, most in (
         ("handle", MAX_NAME),
@@ -172,8 +178,10 @@ def _tell(evidence: Evidence, account: Account, at: datetime, pictures: Pictures
                 _add(evidence.declared, named, DECLARED)
         for name, host in _FEDIVERSE.findall((account.bio or "")[:MAX_BIO]):
             _add(evidence.declared, f"{host}/{name}".lower(), DECLARED)
-        if account.url and (own := _identity(account.url)):
-            _add(evidence.declared, own, DECLARED)
+    handle = account.handle.removeprefix("@")[:MAX_NAME].lower() if account.handle else ""
+    for own in (_identity(account.url) if account.url else "", f"{event.network}/{handle}" if handle else ""):
+        if own:
+            _add(evidence.own, own, DECLARED)
     for token in account.tokens:
         if (read := read_token(token)) is not None and _see(evidence, read, int(seconds)):
             changed.add("token")
@@ -208,7 +216,7 @@ def _read_post(evidence: Evidence, event: PostCreated) -> None:
     evidence.hours[event.at.hour] += 1
     for mentioned in post.mentions[: int(LIMITS[MENTION])]:
         if mentioned != event.account.id:
-            _add(evidence.mentions, mentioned, MENTION)
+            _add(evidence.mentions, known_as(event.network, mentioned), MENTION)
     text = post.text[:MAX_POST]
     for link in [*post.links, *(link for _a, _b, link in find_links(text))][:50]:
         _link(evidence, link)
@@ -296,13 +304,14 @@ def merged(first: Evidence, others: Sequence[Evidence]) -> Evidence:
     """The evidence of one owner's accounts: what names `first`, with what all of them did."""
     whole = msgspec.structs.replace(
         first,
-        links=[*first.links], declared=[*first.declared], follows=[*first.follows], followers=[*first.followers],
+        links=[*first.links], declared=[*first.declared], own=[*first.own], follows=[*first.follows], followers=[*first.followers],
         mentions=[*first.mentions], tokens=[*first.tokens], hours=[*first.hours] or [0] * 24, habits={**first.habits},
     )  # fmt: skip
     for other in others:
         for mine, theirs, kind in (
             (whole.links, other.links, LINK),
             (whole.declared, other.declared, DECLARED),
+            (whole.own, other.own, DECLARED),
             (whole.follows, other.follows, FOLLOW),
             (whole.followers, other.followers, FOLLOWER),
             (whole.mentions, other.mentions, MENTION),
@@ -340,6 +349,7 @@ def profile_of(evidence: Evidence, number: int, *, ended_at: int = 0, oldest_tok
         banner=evidence.banner,
         links=tuple(evidence.links),
         declared=tuple(evidence.declared),
+        own=tuple(evidence.own),
         follows=tuple(evidence.follows),
         followers=tuple(evidence.followers),
         mentions=tuple(evidence.mentions),
@@ -379,11 +389,12 @@ SHOWN = 24
 
 
 def shared_by(one: Evidence, other: Evidence) -> Shared:
-    """What `one` and `other` share. Of tokens only their purposes are named."""
+    """What `one` and `other` share; `declared` are the addresses of `other` that `one` calls its own. Of tokens only their
+    purposes are named."""
     counts: dict[str, int] = {}
     named: dict[str, tuple[str, ...]] = {}
     for name in ("follows", "followers", "mentions", "links", "declared"):
-        there = set(getattr(other, name))
+        there = set(other.own if name == "declared" else getattr(other, name))
         both = [value for value in getattr(one, name) if value in there]
         if both:
             counts[name], named[name] = len(both), tuple(both[:SHOWN])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,10 +28,17 @@ share them, or can copy them."""
 COPIED = frozenset({"name", "avatar", "banner", "words", "links", "language", "time", "likeness"})
 """Kinds that anybody who sees a profile can copy, or that say nothing about who somebody is: nothing follows from them
 alone."""
+STRUCTURE = frozenset({"follows", "contacts"})
+"""Kinds that tell who is around an account. Between two networks they are never enough by themselves, not even for *possible*,
+and count as one kind."""
+PARALLEL = STRUCTURE | {"time"}
+"""Kinds that between two networks never speak against: who is on both has other contacts on each, and no new account for an old one."""
 SUPPORT_BITS = 1.0
 """A kind of evidence counts as such from so many bits on."""
 
 Band = Literal["", "possible", "likely"]
+Networks = tuple[str, Sequence[str]]
+"""The network of a new account, and that of each suspended one that it is compared with."""
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -67,6 +75,20 @@ class Term(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rises: int = 0
 
 
+class Between(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is different between two networks, or within one: `bits` that are added to each score, and factors of kinds' bits, from
+    0 to `MOST_FACTOR`; 1 where a kind is not named."""
+
+    bits: float = 0.0
+    factors: dict[str, float] = {}
+
+
+MOST_FACTOR = 3.0
+ACROSS = Between(factors={"declared": 1.5, **dict.fromkeys(sorted(STRUCTURE), 0.5)})
+"""Weights to start with between two networks, set by judgment: what people say themselves weighs most, who is around them half."""
+WITHIN = Between()
+
+
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """What a person must know before trusting a model: from which data, when, how good, and on whom it errs."""
 
@@ -97,6 +119,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     accounts among those that it was fitted on. `likely` and `possible` are the probabilities, at that rate, from which a tie
     is called so; they were chosen so that the bands are as precise as promised where `card.stated_rate` of all new accounts
     are returned ones. `curve` says what other thresholds would give, for those who want another precision or state another rate.
+    `between` are the weights of pairs of networks, as `new>old`, of which enough was known; others have `ACROSS`, or `WITHIN`.
     """
 
     format: int = FORMAT
@@ -107,6 +130,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     likely: float
     card: Card
     curve: tuple[Point, ...] = ()
+    between: dict[str, Between] = {}
 
 
 def save_model(model: Model, path: Path) -> None:
@@ -136,6 +160,9 @@ def load_model(path: Path) -> Model:
     points = model.calibration
     if len(points) < 2 or any(b[0] <= a[0] or b[1] < a[1] for a, b in itertools.pairwise(points)):
         raise Problem("its calibration does not rise", where=str(path))
+    for pair, weights in model.between.items():
+        if not math.isfinite(weights.bits) or any(not 0 <= one <= MOST_FACTOR for one in weights.factors.values()):
+            raise Problem(f"the weights of {pair} are not between 0 and {MOST_FACTOR:g}", where=str(path))
     return model
 
 
@@ -179,31 +206,64 @@ class Scorer:
         fitted = model.card.rate
         self._shift = 0.0 if rate is None else math.log2(rate / (1 - rate)) - math.log2(fitted / (1 - fitted))
 
-    def _scored(self, features: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        parts = kernels.term_bits(features, *self._layout, self._bits)
-        raw = self.model.prior_bits + parts.sum(axis=1)
-        return parts, self._calibrated(raw)
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of evidence that are weighed, in the order of `weighed`'s columns."""
+        return self._kinds
+
+    def weighed(self, features: npt.NDArray[np.float32], across: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """Each kind's bits for each pair, float64 (m, kinds), before weights of pairs of networks; `across` bool (m,) says which
+        pairs are of two networks."""
+        by_kind = np.asarray(kernels.term_bits(features, *self._layout, self._bits) @ self._of_kind)
+        if across.any():
+            parallel = np.array([kind in PARALLEL for kind in self._kinds])
+            by_kind[np.ix_(across, parallel)] = np.maximum(by_kind[np.ix_(across, parallel)], 0)
+        return by_kind
+
+    def _between(self, networks: Networks | None, count: int) -> tuple[npt.NDArray[np.bool_], list[Between]]:
+        if networks is None:
+            return np.zeros(count, np.bool_), [WITHIN] * count
+        new, olds = networks
+        across = np.array([old != new for old in olds], np.bool_)
+        there = self.model.between
+        return across, [there.get(f"{new}>{old}", WITHIN if old == new else ACROSS) for old in olds]
+
+    def _scored(
+        self, features: npt.NDArray[np.float32], across: npt.NDArray[np.bool_], between: Sequence[Between]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        by_kind = self.weighed(features, across)
+        more = np.zeros(len(features))
+        for at, weights in enumerate(between):
+            if weights is not WITHIN:
+                by_kind[at] *= [weights.factors.get(kind, 1.0) for kind in self._kinds]
+                more[at] = weights.bits
+        return by_kind, self.in_bits(self.model.prior_bits + by_kind.sum(axis=1) + more)
 
     def calibrated(self, raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Probabilities of raw bits."""
-        return np.asarray(1 / (1 + np.exp2(-self._calibrated(raw))))
+        return np.asarray(1 / (1 + np.exp2(-self.in_bits(raw))))
 
-    def _calibrated(self, raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Bits after calibration; outside of the points at a third of the slope, so that order is kept."""
+    def in_bits(self, raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Raw bits after calibration; outside of the points at a third of the slope, so that order is kept."""
         inside = np.interp(raw, self._x, self._y)
         over, under = np.maximum(raw - self._x[-1], 0), np.maximum(self._x[0] - raw, 0)
         return np.asarray(inside + (over - under) / 3 + self._shift)
 
-    def probabilities(self, pairs: Pairs) -> npt.NDArray[np.float64]:
+    def probabilities(self, pairs: Pairs, *, networks: Networks | None = None) -> npt.NDArray[np.float64]:
         """How probable each pair is, float64 (m,)."""
-        return np.asarray(1 / (1 + np.exp2(-self._scored(pairs.features)[1])))
+        return np.asarray(1 / (1 + np.exp2(-self._scored(pairs.features, *self._between(networks, len(pairs.ids)))[1])))
 
-    def ties(self, pairs: Pairs, *, least: float = 0.0, most: int | None = None) -> tuple[Tie, ...]:
-        """The pairs of at least that probability, the `most` surest of them, the surest first, each with its reasons."""
+    def ties(
+        self, pairs: Pairs, *, networks: Networks | None = None, least: float = 0.0, most: int | None = None
+    ) -> tuple[Tie, ...]:
+        """The pairs of at least that probability, the `most` surest of them, the surest first, each with its reasons.
+
+        `networks` are the new account's and those of the pairs' suspended ones; all are taken to be of one where it is None.
+        """
         if not len(pairs.ids):
             return ()
-        parts, bits = self._scored(pairs.features)
-        by_kind = parts @ self._of_kind
+        across, between = self._between(networks, len(pairs.ids))
+        by_kind, bits = self._scored(pairs.features, across, between)
         chances = 1 / (1 + np.exp2(-bits))
         out = []
         for at in np.argsort(-bits, kind="stable")[:most]:
@@ -216,23 +276,27 @@ class Scorer:
             }
             known = {kind: float(by_kind[at, place]) for place, kind in enumerate(self._kinds)}
             reasons = [
-                Reason(kind, value, _detail(kind, seen))
+                Reason(kind, value, _detail(kind, seen, between[at].factors.get(kind, 1.0)))
                 for kind, value in sorted(known.items(), key=lambda item: -abs(item[1]))
                 if value
             ]
+            if between[at].bits:
+                reasons.append(Reason("networks", between[at].bits))
             reasons.append(Reason("before any evidence", self.model.prior_bits + self._shift))
             reasons.append(Reason("calibration", float(bits[at]) - math.fsum(reason.bits for reason in reasons)))
-            band = self._band(1 / (1 + 2.0 ** -(bits[at] - self._shift)), known)
+            band = self._band(1 / (1 + 2.0 ** -(bits[at] - self._shift)), known, across=bool(across[at]))
             chance = float(chances[at])
             out.append(Tie(number=int(pairs.ids[at]), probability=chance, band=band, reasons=tuple(reasons)))
         return tuple(out)
 
-    def _band(self, chance: float, bits: dict[str, float]) -> Band:
-        """*likely* needs two kinds of evidence, a strong one among them; *possible* needs one that cannot be copied."""
+    def _band(self, chance: float, bits: dict[str, float], *, across: bool) -> Band:
+        """*likely* needs two kinds of evidence, a strong one among them; *possible* needs one that cannot be copied, and between
+        two networks one that is not structure."""
         support = {kind for kind, value in bits.items() if value >= SUPPORT_BITS}
-        if chance < self._possible or not support - COPIED:
+        if chance < self._possible or not support - COPIED or (across and not support - COPIED - STRUCTURE):
             return ""
-        if chance >= self._likely and support & STRONG and len(support - {"time", "likeness"}) > 1:
+        kinds = {"structure" if across and kind in STRUCTURE else kind for kind in support - {"time", "likeness"}}
+        if chance >= self._likely and support & STRONG and len(kinds) > 1:
             return "likely"
         return "possible"
 
@@ -255,8 +319,8 @@ def layout_of(terms: tuple[Term, ...]) -> tuple[Any, ...]:
     return which, edges, many, offsets
 
 
-def _detail(kind: str, known: dict[str, float]) -> str:
-    """What was seen, in words, of the features that are known."""
+def _detail(kind: str, known: dict[str, float], factor: float) -> str:
+    """What was seen, in words, of the features that are known; and by what it counts more or less between these networks."""
     words: list[str] = []
 
     def say(name: str, text: str) -> None:
@@ -301,4 +365,6 @@ def _detail(kind: str, known: dict[str, float]) -> str:
             say("lead", "{:.0f} bits ahead of other look-alikes")
         case _:
             pass
+    if factor != 1:
+        words.append(f"counts {factor:.1f} times between these networks")
     return "; ".join(words)

@@ -25,8 +25,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `number` is the installation's own, an int64 that is never used for another account. `avatar` and `banner` are
     perceptual hashes of 32 bytes. `hours` counts posts by hour of the day in UTC: 24 numbers, or none. Times are in whole seconds since 1970;
     `ended_at` is when the account was suspended, 0 for an account that still lives. `follows`, `followers` (and those who
-    greeted it), `mentions` hold ids of accounts, `links` normalized links or domains, `declared` accounts on other
-    networks that the profile names as its own. `habits` are ways of writing that its posts show more than once.
+    greeted it), `mentions` hold accounts, each by a name that no other network has for another one, `links` normalized links or domains, `declared` accounts that
+    the profile names as its own, `own` the addresses of the account itself, in the same form. `habits` are ways of writing that its posts show more than once.
     """
 
     number: int
@@ -38,6 +38,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     banner: bytes = b""
     links: tuple[str, ...] = ()
     declared: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
     follows: tuple[str, ...] = ()
     followers: tuple[str, ...] = ()
     mentions: tuple[str, ...] = ()

@@ -383,7 +383,11 @@ def ask(about: ProfileRecord, *, now: datetime) -> list[Tie]:
     if any(not other for _network, other in pairs):
         return []
     profile = profile_of(unpack(bytes(about.evidence)), about.pk, oldest_token=oldest_token(now))
-    ties = scorer().ties(targets().search(profile), least=0.01, most=4 * KEPT)
+    found = targets().search(profile)
+    numbers = found.ids.tolist()
+    networks = dict(ProfileRecord.objects.filter(pk__in=numbers).values_list("pk", "network"))
+    olds = [networks.get(number, about.network) for number in numbers]
+    ties = scorer().ties(found, networks=(about.network, olds), least=0.01, most=4 * KEPT)
     if pairs:
         named = ProfileRecord.objects.in_bulk([tie.number for tie in ties])
         ties = tuple(

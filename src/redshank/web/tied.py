@@ -25,7 +25,7 @@ KINDS = {
     "follows": lazy("Whom they follow"),
     "contacts": lazy("Who follows, greets and is mentioned"),
     "links": lazy("Links and domains"),
-    "declared": lazy("Accounts they call their own elsewhere"),
+    "declared": lazy("Accounts it calls its own"),
     "words": lazy("Words of the bio"),
     "name": lazy("Names"),
     "avatar": lazy("Profile picture"),
@@ -39,6 +39,7 @@ KINDS = {
     "mail": lazy("Mail address"),
     "phone": lazy("Phone number"),
     "likeness": lazy("Against the other look-alikes"),
+    "networks": lazy("Between these two networks"),
     "before any evidence": lazy("Before any evidence"),
     "calibration": lazy("Correction, since evidence overlaps"),
 }
@@ -116,7 +117,7 @@ def explained(tie: TieRecord) -> dict[str, Any]:
     new, old = deciding.evidence_of(tie.new), deciding.evidence_of(tie.old)
     bits = {one["kind"]: one["bits"] for one in tie.reasons}
     others = tie.new.ties.exclude(pk=tie.pk).filter(state=TieRecord.State.OPEN).select_related("new", "old")
-    nodes = surroundings(new, old)
+    nodes = surroundings(new, old, tie.new.network)
     return {
         "tie": tie,
         "hidden": hidden,
@@ -125,7 +126,7 @@ def explained(tie: TieRecord) -> dict[str, Any]:
         "bars": [] if hidden else waterfall(tie),
         "percent": chance(tie.probability),
         "odds": round(math.log2(tie.probability / (1 - tie.probability)), 1) if 0 < tie.probability < 1 else 0,
-        "sides": side_by_side(new, old, {} if hidden else bits),
+        "sides": side_by_side(new, old, {} if hidden else bits, tie.new.network),
         "moments": []
         if hidden
         else [
@@ -191,8 +192,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     old_hours: tuple[int, ...] = ()
 
 
-def side_by_side(new: Evidence, old: Evidence, bits: dict[str, float]) -> list[Row]:
-    """Both accounts, field by field, with what agrees. `bits` say how a kind of evidence was weighed, where one may know."""
+def side_by_side(new: Evidence, old: Evidence, bits: dict[str, float], network: str) -> list[Row]:
+    """Both accounts, field by field, with what agrees. `bits` say how a kind of evidence was weighed, where one may know;
+    `network` is the new account's."""
     shared = shared_by(new, old)
 
     def verdict(kind: str, agrees: bool, differs: bool) -> str:
@@ -207,7 +209,7 @@ def side_by_side(new: Evidence, old: Evidence, bits: dict[str, float]) -> list[R
 
     def counted(name: str, field: str, kind: str) -> Row:
         mine, theirs, both = len(getattr(new, field)), len(getattr(old, field)), shared.counts.get(field, 0)
-        named = ", ".join(getattr(shared, field)[:12])
+        named = ", ".join(_short(getattr(shared, field)[:12], network))
         return Row(
             name=name, new=str(mine), old=str(theirs),
             both=_("%(n)s in common: %(named)s") % {"n": both, "named": named} if both else "",
@@ -223,7 +225,13 @@ def side_by_side(new: Evidence, old: Evidence, bits: dict[str, float]) -> list[R
         counted(_("Followed or greeted by"), "followers", "contacts"),
         counted(_("Mentions"), "mentions", "contacts"),
         counted(_("Links and domains"), "links", "links"),
-        counted(_("Own accounts elsewhere"), "declared", "declared"),
+        Row(
+            name=_("Accounts it calls its own"),
+            new=", ".join(new.declared[:4]),
+            old=", ".join(old.own[:4]),
+            both=_("it names this one") if shared.declared else "",
+            verdict=verdict("declared", bool(shared.declared), False) if new.declared and old.own else "",
+        ),
     ]
     if new.avatar and old.avatar:
         apart = (int.from_bytes(new.avatar, "big") ^ int.from_bytes(old.avatar, "big")).bit_count()
@@ -289,18 +297,23 @@ def chain(about: ProfileRecord) -> list[dict[str, Any]]:
     return out
 
 
-def surroundings(new: Evidence, old: Evidence) -> list[tuple[str, str]]:
-    """What both are connected with, as (how, what), a dozen at most."""
+def _short(names: Sequence[str], network: str) -> list[str]:
+    """Accounts as one calls them who is on `network`."""
+    return [name.removeprefix(f"{network}/") for name in names]
+
+
+def surroundings(new: Evidence, old: Evidence, network: str) -> list[tuple[str, str]]:
+    """What both are connected with, as (how, what), a dozen at most; `network` is the new account's."""
     shared = shared_by(new, old)
     found: list[tuple[str, str]] = []
     for how, values in (
-        (_("both say is theirs"), shared.declared),
+        (_("it says was its own"), shared.declared),
         (_("both follow"), shared.follows),
         (_("follows or greets both"), shared.followers),
         (_("both mention"), shared.mentions),
         (_("both link to"), shared.links),
     ):
-        found += [(how, value) for value in values[:6]]
+        found += [(how, value) for value in _short(values[:6], network)]
     return found[:12]
 
 
