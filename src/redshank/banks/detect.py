@@ -7,6 +7,7 @@ any number of threads look things up without a lock while others change what is 
 from __future__ import annotations
 
 import math
+import threading
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -138,6 +139,7 @@ class Known:
         self._terms = terms or TermIndex(())
         self._entries: dict[int, KnownEntry] = dict(met or {})
         self._out_of_force: set[int] = set()
+        self._lock = threading.Lock()
         self.expires = min((entry.expires for entry in self._entries.values()), default=math.inf)
         """Until when all that was looked up is in force, in seconds since 1970."""
         banks = list(banks)
@@ -172,7 +174,8 @@ class Known:
         if new:
             found = self._shelf.entries(new)
             self._entries.update(found)
-            self.expires = min([self.expires, *(entry.expires for entry in found.values())])
+            with self._lock:
+                self.expires = min([self.expires, *(entry.expires for entry in found.values())])
             self._out_of_force.update(pk for pk in new if pk not in found)
         return [pk for pk in ids if pk in self._entries]
 

@@ -48,13 +48,19 @@ class Api(msgspec.Struct, frozen=True):
     secret: Callable[[Mapping[str, Any]], str]
 
 
+_NCMEC = (
+    "https://report.cybertip.org/hashsharing", "https://hashsharing.ncmec.org/npo", "https://hashsharing.ncmec.org/exploitative",
+    "https://exttest.cybertip.org/hashsharing", "https://hashsharing-test.ncmec.org/npo",
+    "https://hashsharing-test.ncmec.org/exploitative",
+)  # fmt: skip
+"""Addresses that a client may choose from; any other is taken as well."""
 APIS = {
     "fb_threatexchange": Api(
         "threatexchange", (Field("privacy_group", "number", "Number of the privacy group"),),
         (Field("api_token", "string", "App token, as ID|SECRET"),), lambda said: str(said["api_token"]),
     ),
     "ncmec": Api(
-        "ncmec", (Field("environment", "string", "Address of the hash sharing service"),),
+        "ncmec", (Field("environment", "enum", "Address of the hash sharing service", choices=_NCMEC),),
         (Field("user", "string", "Name"), Field("password", "string", "Password")),
         lambda said: f"{said['user']}:{said['password']}",
     ),
@@ -109,7 +115,7 @@ def names() -> list[str]:
 def make(name: str, api_name: str, config: Mapping[str, Any], *, by: str, now: datetime) -> None:
     """Make an exchange, and the HMA bank that it fills. Raises `BadInput`, and as `services.make_bank`."""
     known = api(api_name)
-    plain = {key: value for key, value in config.items() if key not in {"name", "api", "enabled"}}
+    plain = {key: value for key, value in config.items() if key not in {"name", "api", "enabled"} and value != []}
     _check(known.config, plain)
     with transaction.atomic():
         whole = services.make_bank(name, 1.0, by=by, now=now)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from datetime import UTC, datetime
 
 import msgspec
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Max, Q
+from django.db.models import Count, OuterRef, Q, Subquery
 
 from redshank.audit.services import Step, record
 from redshank.banks import services as banks
@@ -34,6 +34,8 @@ IN_FORCE, OUT_OF_FORCE = 1, 0
 MAX_NOTE = 255
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
 _BATCH = 500
+_CLIENTS = ("key:", "address:")
+"""How the names of those begin who change things through HMA's API."""
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 NO_DISTANCE = "-"
 """What HMA writes where a match has no distance."""
@@ -212,11 +214,14 @@ def add_content(
         except BadInput as problem:
             raise BadInput(f"Invalid {name} signal: {problem.what}") from None
     with transaction.atomic():
+        banks.bump()  # Its lock makes those wait who need the same part, or delete the bank.
         if isinstance(bank, Bank):
             fitting = [name for name in new if types()[name].kind == bank.kind]
             if not fitting:
                 raise BadInput(f"bank '{bank.name}' takes {bank.kind}, and none was given")
             return _native_id(_add(bank, new[fitting[0]], by=by, now=now))
+        if not HmaBank.objects.filter(pk=bank.pk).exists():
+            raise NoSuchThing(f"bank '{bank.name}' not found")
         content = HmaContent.objects.create(whole=bank, note=note, metadata=dict(metadata))
         rows = [
             HmaSignal(content=content, signal_type=name, entry_id=_add(part_of(bank, name, by=by, now=now), item, by=by, now=now))
@@ -405,24 +410,45 @@ def compare(type_: SignalType, one: str, other: str) -> tuple[bool, dict[str, in
 
 
 class IndexState(msgspec.Struct, frozen=True):
-    """How many signals of a type are kept and known to this process, and when the last was added (seconds; -1: never)."""
+    """How a signal type's index stands in this process: how many signals are kept, how many of them it has taken in, whether
+    anything changed that it has not, and when the last was added that is kept and that it has (seconds; -1: never).
+    """
 
     kept: int
     known: int
+    behind: bool
     newest: int
+    known_newest: int
 
 
 def index_states(names: Iterable[str]) -> dict[str, IndexState]:
-    """The state of each signal type's index. What is committed is known within a second."""
-    kinds = {types()[name].kind for name in names}
-    rows = Entry.objects.filter(bank__kind__in=kinds, bank__negative=False, bank__active=True, withdrawn_at=None)
-    counted = {
-        kind: (number, int(newest.timestamp()))
-        for kind, number, newest in rows.values_list("bank__kind").annotate(Count("pk"), Max("added_at"))
+    """The state of each signal type's index, as it is before a look-up: that takes in whatever changed until then."""
+    of_kind = {name: types()[name].kind for name in names}
+    revision = banks.known().revision
+    held = Bank.objects.filter(kind__in=set(of_kind.values()), negative=False, active=True)
+    entries = Entry.objects.filter(bank=OuterRef("pk"), withdrawn_at=None).order_by("-pk").values("added_at")
+    rows = held.annotate(
+        newest=Subquery(entries[:1]), known_newest=Subquery(entries.filter(changed__lte=revision)[:1])
+    ).values_list("kind", "in_force", "newest", "known_newest")
+    changed = Entry.objects.filter(bank__in=held, changed__gt=revision).order_by().values("bank__kind")
+    news = {
+        row["bank__kind"]: row["in_force"]
+        for row in changed.annotate(in_force=Count("pk", filter=Q(withdrawn_at=None)))
     }
-    banks.known(fresh=True)
-    found = {name: counted.get(types()[name].kind, (0, -1)) for name in names}
-    return {name: IndexState(number, number, newest) for name, (number, newest) in found.items()}
+    states = {kind: IndexState(0, 0, kind in news, -1, -1) for kind in of_kind.values()}
+    for kind, kept, newest, known_newest in rows:
+        state = states[kind]
+        states[kind] = IndexState(
+            state.kept + kept, state.known + kept, state.behind, max(state.newest, _seconds(newest)),
+            max(state.known_newest, _seconds(known_newest)),
+        )  # fmt: skip
+    for kind, in_force in news.items():
+        states[kind] = msgspec.structs.replace(states[kind], known=max(0, states[kind].kept - in_force))
+    return {name: states[kind] for name, kind in of_kind.items()}
+
+
+def _seconds(at: datetime | None) -> int:
+    return -1 if at is None else int(at.timestamp())
 
 
 # Parts
@@ -531,17 +557,25 @@ def _is_off(disable_until: int, now: datetime) -> bool:
     return disable_until != IN_FORCE and (disable_until == OUT_OF_FORCE or disable_until > now.timestamp())
 
 
-def _settle(entries: Iterable[int], *, now: datetime, by: str, wanted: Collection[int] | None = None) -> None:
-    """Put each entry in force or out of it: in force are those of `wanted`, else those that a content in force points to."""
+def _settle(entries: Iterable[int], *, now: datetime, by: str, wanted: Set[int] | None = None) -> None:
+    """Put each entry in force or out of it: in force are those of `wanted`, else those that a content in force points to.
+
+    In the latter case what a person or an exchange added beside the clients stays.
+    """
     pks = list(entries)
+    held: set[int] = set()
     if wanted is None:
+        held = {
+            pk for pk, adder in Entry.objects.filter(pk__in=pks).values_list("pk", "added_by")
+            if not adder.startswith(_CLIENTS)
+        }  # fmt: skip
         pointing = HmaSignal.objects.filter(entry__in=pks).values_list("entry_id", "content__disable_until")
         wanted = {pk for pk, until in pointing if not _is_off(until, now)}
     by_bank: dict[Bank, list[Entry]] = defaultdict(list)
     for entry in Entry.objects.filter(pk__in=pks).select_related("bank"):
         by_bank[entry.bank].append(entry)
     for bank, found in by_bank.items():
-        going = [one.pk for one in found if one.pk not in wanted and one.withdrawn_at is None]
+        going = [one.pk for one in found if one.pk not in wanted | held and one.withdrawn_at is None]
         if going:
             banks.withdraw_entries(bank, going, by=by, now=now, reason="Out of force through HMA's API.")
         # What a person withdrew stays withdrawn: no client overrules them.

@@ -319,7 +319,7 @@ def _compare(request: HttpRequest) -> Answer:
 
 def _index_status(request: HttpRequest) -> Answer:
     return {
-        name: {"present": state.newest >= 0, "built_to": state.newest, "size": state.known}
+        name: {"present": state.known_newest >= 0, "built_to": state.known_newest, "size": state.known}
         for name, state in services.index_states(_asked_types(request)).items()
     }
 
@@ -350,7 +350,7 @@ def _bank_create(request: _Request) -> Answer:
     name = body.get("name")
     if not isinstance(name, str):
         raise _Refused(422, "name is required")
-    ratio = _number(body, "enabled_ratio")
+    ratio = _number(body, "enabled_ratio", status=422)
     if ratio is None:
         ratio = 1.0 if _flag(body, "enabled") is not False else 0.0
     made = services.make_bank(name, ratio, by=request.actor, now=timezone.now())
@@ -359,7 +359,7 @@ def _bank_create(request: _Request) -> Answer:
 
 def _bank_update(request: _Request, bank: str) -> Answer:
     body = _json(request)
-    name, ratio, enabled = body.get("name"), _number(body, "enabled_ratio"), _flag(body, "enabled")
+    name, ratio, enabled = body.get("name"), _number(body, "enabled_ratio", status=422), _flag(body, "enabled")
     if name is not None and not isinstance(name, str):
         raise _Refused(422, "name is a text")
     if ratio is None and enabled is not None:
@@ -420,9 +420,9 @@ def _add(
 def _content(request: HttpRequest, bank: str, content: str) -> Answer:
     found = services.get_content(services.get_bank(bank), int(content))
     out = _content_out(found)
-    if _truth(request.GET.get("include_signals", "false")) and found.signals:
+    if request.GET.get("include_signals", "").lower() == "true" and found.signals:
         out["signals"] = dict(found.signals)
-    if _truth(request.GET.get("include_metadata", "true")) and found.metadata:
+    if request.GET.get("include_metadata", "true").lower() == "true" and found.metadata:
         out["metadata"] = {"content_id": None, "content_uri": None, "json": None, "collab": None, **found.metadata}
     return out
 
@@ -448,7 +448,9 @@ def _content_update(request: _Request, bank: str, content: str) -> Answer:
     changed = services.change_content(
         found, int(content), disable_until=None if until is None else int(until), note=note, by=request.actor, now=now
     )
-    return _content_out(changed) | {"collab_metadata": {}, "user_metadata": dict(changed.metadata) or None}
+    return _content_out(changed) | {
+        "note": changed.note or None, "collab_metadata": {}, "user_metadata": dict(changed.metadata) or None,
+    }  # fmt: skip
 
 
 def _content_delete(request: _Request, bank: str, content: str) -> Answer:
@@ -504,8 +506,8 @@ def _signal_type_update(request: _Request, name: str) -> Answer:
 def _signal_type_index(request: HttpRequest) -> Answer:
     return {
         name: {
-            "db_size": state.kept, "index_size": state.known, "index_out_of_date": state.kept != state.known,
-            "newest_db_item": state.newest, "index_built_to": state.newest,
+            "db_size": state.kept, "index_size": state.known, "index_out_of_date": state.behind,
+            "newest_db_item": state.newest, "index_built_to": state.known_newest,
         }
         for name, state in services.index_states(_asked_types(request)).items()
     }  # fmt: skip
@@ -601,16 +603,18 @@ def _json(request: HttpRequest) -> dict[str, Any]:
     return body
 
 
-def _number(body: Mapping[str, Any], field: str, kind: Callable[[Any], float] = float) -> float | None:
+def _number(
+    body: Mapping[str, Any], field: str, kind: Callable[[Any], float] = float, *, status: int = 400
+) -> float | None:
     given = body.get(field)
     if given is None:
         return None
     try:
         number = kind(given)
     except (TypeError, ValueError, OverflowError):
-        raise _Refused(400, f"Invalid {field}: '{str(given)[:64]}'") from None
+        raise _Refused(status, f"Invalid {field}: '{str(given)[:64]}'") from None
     if not math.isfinite(number):
-        raise _Refused(400, f"Invalid {field}: '{given}'")
+        raise _Refused(status, f"Invalid {field}: '{str(given)[:64]}'")
     return number
 
 
@@ -624,7 +628,7 @@ def _truth(given: str) -> bool:
         return True
     if given.lower() in {"false", "0", "no", "off", "f", "n", ""}:
         return False
-    raise _Refused(400, "invalid boolean parameter - prefer true/false")
+    raise _Refused(422, "invalid boolean parameter - prefer true/false")
 
 
 urlpatterns: list[URLPattern] = [
