@@ -40,6 +40,9 @@ def test_a_bank_from_making_to_withdrawing(tmp_path):
     assert "iron wolf" not in shown
     assert "withdrawn" in run("show", "slogans", "--withdrawn").output
     assert "recruitment" in run("list").output
+    back = run("restore", "slogans", "iron wolf", "grey heron", "--reason", "it is one after all")
+    assert back.output == "Brought back 1 entry of slogans. 1 were in force.\n"
+    assert "iron wolf" in run("show", "slogans").output
 
 
 def test_a_bank_is_set_and_sought_in_the_past(settings, tmp_path):
@@ -48,6 +51,7 @@ def test_a_bank_is_set_and_sought_in_the_past(settings, tmp_path):
     done = run("set", "pictures", "--limit", 12, "--severity", 5, "--languages", "", "--by", "ada")
     assert done.output == "pictures: limit was None, is 12.\n"
     assert run("set", "pictures", "--limit", 12).output == "pictures is as it was.\n"
+    assert run("set", "pictures", "--surge", 0).output == "pictures: surge was None, is 0.\n"
     assert "0 to 31 bits" in run("set", "pictures", "--limit", 40).output
     run("add", "pictures", "0f" * 32)
     assert "pictures: 1 entry sought in the past." in run("lookback", "pictures").output

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +13,13 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
+import redshank
+from redshank import pipeline
 from redshank.banks import services
 from redshank.banks.models import Bank, Entry, MatchCount
 from redshank.people.models import User
+from redshank.web.words import STEPS
+from tests.banks.conftest import post
 from tests.web.seed import PEOPLE, picture, plant
 
 pytestmark = pytest.mark.django_db
@@ -98,6 +105,16 @@ def test_all_banks_are_searched_by_hash_text_link_and_file(terms: Bank) -> None:
     withdrawn = said(mara.post("/bank/search", {"q": "Iron Wolf"}))
     assert "of terms" in withdrawn
     assert "withdrawn" in withdrawn
+    Entry.objects.filter(bank=links).update(expires_at=now - timedelta(hours=1), changed=services.bump())
+    assert "expired" in said(mara.post("/bank/search", {"q": "https://wolf.example/join"}))
+    assert "expired" in said(mara.get("/banks/links"))
+    harmless = services.make_bank(
+        "fine", kind="term", policy="recruitment", severity=1, by="system", now=now, negative=True
+    )
+    services.add_entries(terms, [services.NewEntry(value="iron wolf")], by="system", now=now)
+    services.add_entries(harmless, [services.NewEntry(value="iron wolf")], by="system", now=now)
+    outdone = said(mara.post("/bank/search", {"q": "iron wolf"}))
+    assert outdone.count("known as harmless") == outdone.count("something harmless is as near") == 1
     assert "Not known" in said(mara.post("/bank/search", {"q": "a gray heron"}))
     client("lee").post("/banks/pictures/add", {"file": SimpleUploadedFile("marsh.jpg", picture(3))})
     found = said(mara.post("/bank/search", {"file": SimpleUploadedFile("same.jpg", picture(3))}))
@@ -122,6 +139,7 @@ def test_an_entry_shows_its_matches_and_is_judged_released_and_withdrawn(terms: 
         assert "1 entry suddenly matches too much" in said(lee.get(where))
     mara = said(client("mara").get(url))
     assert "Withdraw" not in mara
+    assert "/search?" not in mara
     assert "Nothing was changed" in said(lee.post(f"{url}/release", {"text": ""}, follow=True))
     assert "rules see its matches again" in said(lee.post(f"{url}/release", {"text": "It is real."}, follow=True))
     assert "a club" in said(lee.post(f"{url}/dispute", {"text": "a club"}, follow=True))
@@ -132,8 +150,47 @@ def test_an_entry_shows_its_matches_and_is_judged_released_and_withdrawn(terms: 
     assert "Seen in May." in page
     assert "Nothing was changed" in said(lee.post(f"{url}/withdraw", {"text": " "}, follow=True))
     assert "matches nothing any more" in said(lee.post(f"{url}/withdraw", {"text": "A club."}, follow=True))
-    assert not services.known(fresh=True).find(__import__("tests.banks.conftest", fromlist=["post"]).post("iron wolf"))
+    assert not services.known(fresh=True).find(post("iron wolf"))
+    assert "Nothing was changed" in said(lee.post(f"{url}/restore", {"text": ""}, follow=True))
+    assert client("mara").post(f"{url}/restore", {"text": "It is one."}).status_code == 403
+    assert "in force again" in said(lee.post(f"{url}/restore", {"text": "It is one."}, follow=True))
+    assert len(services.known(fresh=True).find(post("iron wolf"))) == 1
     assert lee.get(f"/banks/other/entries/{pk}").status_code == 404
+
+
+def test_an_entry_leads_to_the_events_that_it_matched(terms: Bank) -> None:
+    now = timezone.now()
+    new = [services.NewEntry(value=value) for value in ("iron wolf", "gray heron")]
+    services.add_entries(terms, new, by="user:lee", now=now)
+    raws = [
+        json.dumps({
+            "type": "post.created", "id": f"e{number}", "network": "marsh", "at": now.isoformat(),
+            "account": {"id": "a1"}, "post": {"id": f"p{number}", "text": text},
+        }).encode()
+        for number, text in enumerate(("the iron wolf", "iron wolf, gray heron", "nothing"))
+    ]  # fmt: skip
+    pipeline.accept(raws, now=now, actor="key:test")
+    lee = client("lee")
+    for value, count in (("iron wolf", 2), ("gray heron", 1)):
+        page = lee.get(f"/banks/terms/entries/{Entry.objects.get(value=value).pk}")
+        assert page.context["total"] == count
+        assert f"/search?{page.context['matched']}".replace("&", "&amp;") in said(page)
+        assert lee.get(f"/search?{page.context['matched']}").context["found"].events == count
+
+
+def test_every_step_of_the_audit_log_has_words() -> None:
+    """So that a person can read it, and choose it on the audit page."""
+    source = Path(redshank.__file__).parent
+    steps = {
+        keyword.value.value
+        for place in source.rglob("*.py")
+        for node in ast.walk(ast.parse(place.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Step"
+        for keyword in node.keywords
+        if keyword.arg == "step" and isinstance(keyword.value, ast.Constant)
+    }
+    assert len(steps) > 40
+    assert sorted(steps - set(STEPS)) == []
 
 
 def test_what_a_case_shows_is_added_with_the_case_it_came_from() -> None:

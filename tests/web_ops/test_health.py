@@ -15,6 +15,8 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from redshank.archive.models import EventRecord
+from redshank.banks import services as banks
+from redshank.banks.models import Entry
 from redshank.cases.models import Case
 from redshank.core import Subject
 from redshank.enforcement import services as enforcement
@@ -86,6 +88,9 @@ def test_metrics_say_how_things_stand(client: Client) -> None:
         network="marsh", event_id="e", type="post.created", at=now, received_at=now, body="{}", state="waiting",
         due_at=now - timedelta(seconds=90),
     )  # fmt: skip
+    bank = banks.make_bank("terms", kind="term", policy="recruitment", severity=3, by="system", now=now)
+    banks.add_entries(bank, [banks.NewEntry(value=value) for value in ("heron", "wolf")], by="system", now=now)
+    Entry.objects.filter(value="heron").update(quarantined_at=now)
     shown = client.get("/metrics").content.decode()
     found: dict[tuple[Any, ...], float] = {}
     for family in text_string_to_metric_families(shown):
@@ -98,4 +103,5 @@ def test_metrics_say_how_things_stand(client: Client) -> None:
     assert (found["redshank_outbox", "pending"], found["redshank_outbox", "dead"]) == (1, 0)
     assert 600 <= found["redshank_outbox_oldest_seconds",] < 660
     assert found["redshank_events_waiting",] == 1
+    assert found["redshank_entries_quarantined",] == 1
     assert 90 <= found["redshank_events_waiting_late_seconds",] < 150

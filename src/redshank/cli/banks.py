@@ -124,6 +124,10 @@ def _parts(bank: Any) -> str:
 @click.option(
     "--partial", is_flag=True, help="Find parts of its pictures, too. They must be added as files, not as hashes."
 )
+@click.option("--sampled", type=int, default=100, help="Of a hundred events, so many are held against it. Else: all.")
+@click.option(
+    "--surge", type=int, help="Events in an hour beyond which a matching entry goes into quarantine; 0: never."
+)
 @click.option(
     "--languages", default="", help='Tags such as "de pt-BR": terms are not sought in posts said to be in others.'
 )
@@ -133,7 +137,7 @@ def _parts(bank: Any) -> str:
 @with_store
 def make(
     name: str, kind: str, policy: str, severity: int, description: str, source: str, limit: int | None, share: int | None,
-    harmless: bool, partial: bool,
+    harmless: bool, partial: bool, sampled: int, surge: int | None,
     languages: str, license: str, expires_days: int | None, by: str | None,  # noqa: A002 - the option's name
 ) -> None:  # fmt: skip
     """Make an empty bank NAME."""
@@ -143,7 +147,7 @@ def make(
 
     services.make_bank(
         name, kind=kind, policy=policy, severity=severity, description=description, source=source, limit=limit, share=share,
-        negative=harmless, partial=partial, languages=languages, license=license, expires_days=expires_days, by=_actor(by),
+        negative=harmless, partial=partial, sampled=sampled, surge=surge, languages=languages, license=license, expires_days=expires_days, by=_actor(by),
         now=timezone.now(),
     )  # fmt: skip
     click.echo(f"Made {name}. `redshank banks add {name} VALUE…` puts something into it.")
@@ -156,6 +160,12 @@ def make(
 @click.option("--limit", type=int, help="Bits of 256 within which a PDQ hash matches, 0 to 31.")
 @click.option("--share", type=int, help="Of a hundred seconds of either video so many must match.")
 @click.option("--sampled", type=int, help="Of a hundred events, so many are held against it.")
+@click.option(
+    "--surge", type=int, help="Events in an hour beyond which a matching entry goes into quarantine; 0: never."
+)
+@click.option("--description", help="What it holds, for people.")
+@click.option("--source", help="Where its entries come from.")
+@click.option("--expires-days", type=int, help="Days after which an entry added from now on matches no more.")
 @click.option("--partial/--whole", default=None, help="Whether parts of its pictures are found, too.")
 @click.option("--languages", help='Tags such as "de pt-BR"; "" for all.')
 @click.option("--license", help='Under what its entries may be handed on; "": they may not.')
@@ -310,6 +320,25 @@ def withdraw(name: str, entries: tuple[str, ...], reason: str, by: str | None) -
     count = services.withdraw_entries(bank, ids, by=_actor(by), now=timezone.now(), reason=reason)
     before = len(set(ids)) - count
     click.echo(f"Withdrew {_many(count)} of {name}." + (f" {before:,} had been before." if before else ""))
+
+
+@command.command()
+@click.argument("name")
+@click.argument("entries", nargs=-1, required=True)
+@click.option("--reason", default="", help="Why; the audit log keeps it.")
+@_BY
+@with_store
+def restore(name: str, entries: tuple[str, ...], reason: str, by: str | None) -> None:
+    """Bring withdrawn ENTRIES of the bank NAME, each by its number or its value, back in force, as they were."""
+    from django.utils import timezone
+
+    from redshank.banks import services
+
+    bank = services.get_bank(name)
+    ids = [services.entry_id(bank, entry) for entry in entries]
+    count = services.restore_entries(bank, ids, by=_actor(by), now=timezone.now(), reason=reason)
+    before = len(set(ids)) - count
+    click.echo(f"Brought back {_many(count)} of {name}." + (f" {before:,} were in force." if before else ""))
 
 
 @command.command()

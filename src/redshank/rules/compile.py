@@ -113,7 +113,7 @@ _RUNTIME: dict[str, Any] = {
     "_reckon": reckon,
     "_zoned": _zoned,
 }
-_MATCH_ATTRIBUTES = frozenset(("bank", "policy", "severity", "label", "source", "confirmed", "distance"))
+_MATCH_ATTRIBUTES = frozenset(("bank", "entry", "policy", "severity", "label", "source", "confirmed", "distance"))
 
 
 class Emitter:

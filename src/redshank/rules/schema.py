@@ -205,6 +205,7 @@ _FINDING: dict[str, tuple[Type, bool, str]] = {
     ),
     "field": (TEXT, False, "The field it was seen in: `post.text`, `account.avatar`, `media:ID`."),
     "bank": (TEXT, True, "The bank of the matched entry."),
+    "entry": (NUMBER, True, "The matched entry's number, which its page shows."),
     "policy": (TEXT, True, "The policy of that bank."),
     "severity": (Type("number", low=1, high=5), True, "The severity of that bank, 1 to 5."),
     "label": (TEXT, True, "The entry's label."),

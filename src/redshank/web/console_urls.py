@@ -80,7 +80,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("banks/<slug:name>/entries/<int:entry_id>", banks.entry, name="entry"),
     re_path(
         r"^banks/(?P<name>[-\w]{1,64})/entries/(?P<entry_id>\d{1,18})/"
-        r"(?P<what>withdraw|release|dispute|settle|note|confirm|opinion)$",
+        r"(?P<what>withdraw|restore|release|dispute|settle|note|confirm|opinion)$",
         banks.entry_step,
         name="entry_step",
     ),

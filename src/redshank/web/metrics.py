@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 import redshank
 from redshank import counters
 from redshank.archive.models import EventRecord
+from redshank.banks import quarantine
 from redshank.cases.models import Case
 from redshank.enforcement.models import Action, Delivery
 from redshank.web.health import may_see
@@ -101,6 +102,12 @@ def _look() -> Iterator[Metric]:
         "redshank_outbox_oldest_seconds",
         "Age of the oldest action that has yet to be taken.",
         value=max(0.0, (now - oldest).total_seconds()) if oldest else 0,
+    )
+
+    yield GaugeMetricFamily(
+        "redshank_entries_quarantined",
+        "Entries of banks that suddenly match too much, and wait for a person.",
+        value=quarantine.quarantined().count(),
     )
 
     waiting = EventRecord.objects.filter(state=EventRecord.State.WAITING)

@@ -209,6 +209,7 @@ _TONES = {
     "unconfirmed": ("amber", "info"),
     "expired": ("plain", "cross"),
     "weak": ("plain", "info"),
+    "outdone": ("green", "check"),
     "held": ("red", "warn"),
     "failing": ("red", "warn"),
     "stale": ("red", "warn"),

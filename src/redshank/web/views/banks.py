@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from django.conf import settings
@@ -25,6 +26,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from redshank.archive import services as archive
 from redshank.banks import quarantine, services
+from redshank.banks.lookback import KINDS as LOOKED_BACK
 from redshank.banks.models import Bank, Entry, EntryPoints, MatchCount, Opinion
 from redshank.banks.parted import count_points
 from redshank.banks.services import NewEntry
@@ -45,8 +47,12 @@ DAYS = 30
 MOST = 64 * 1024 * 1024
 """Bytes of a file that is imported here; the command line takes any."""
 SAMPLES = 8
+OF_BANK = ("paused", "harmless")
+"""States that all entries of a bank share, and its page shows once."""
 KEPT_SECONDS = 3600
 """A file that was looked at waits so long for the word to import it."""
+STOPS = ("withdrawn", "quarantined", "expired", "paused", "weak")
+"""States in which an entry matches nothing by itself, or no rule sees it."""
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -59,6 +65,21 @@ def _bank(name: str) -> Bank:
     if found is None:
         raise Http404(_("There is no bank of this name."))
     return found
+
+
+def _states(found: Entry, now: datetime) -> list[str]:
+    """What is to be known of an entry at a glance; first what keeps it from counting."""
+    return [
+        state
+        for state, holds in (
+            ("withdrawn", found.withdrawn_at), ("quarantined", found.quarantined_at and not found.withdrawn_at),
+            ("expired", found.expires_at and found.expires_at <= now), ("paused", not found.bank.active),
+            ("harmless", found.bank.negative), ("weak", found.weak),
+            ("unconfirmed", found.foreign and not found.confirmed_at and not found.withdrawn_at),
+            ("disputed", found.dispute),
+        )
+        if holds
+    ]  # fmt: skip
 
 
 # Banks
@@ -92,11 +113,14 @@ def bank(request: Asked, name: str) -> HttpResponseBase:
     if before.isascii() and before.isdigit() and len(before) < 19:
         entries = entries.filter(pk__lt=int(before))
     shown = list(entries.order_by("-id")[: PAGE + 1])
+    now = timezone.now()
+    for one in shown:
+        one.bank = found
     context: dict[str, Any] = {
         "bank": found,
         "asked": asked,
         "is_large": is_large,
-        "shown": shown[:PAGE],
+        "shown": [(one, [state for state in _states(one, now) if state not in OF_BANK]) for one in shown[:PAGE]],
         "older": shown[PAGE - 1].pk if len(shown) > PAGE else None,
         "newest": bool(before),
         "may_change": request.user.may("banks.change"),
@@ -398,17 +422,10 @@ def _hits(found: Iterable[Finding], values: Sequence[str]) -> list[Hit]:
     others = Entry.objects.filter(bank__in=all_banks, value__in={value for value in values if value}).select_related(
         "bank"
     )
+    now = timezone.now()
     for entry in others.defer("frames")[:PAGE]:
         if entry.pk not in hits:
-            state = (
-                "withdrawn"
-                if entry.withdrawn_at
-                else "paused"
-                if not entry.bank.active
-                else "weak"
-                if entry.weak
-                else ""
-            )
+            state = next((one for one in _states(entry, now) if one in STOPS), "outdone")
             hits[entry.pk] = Hit(
                 entry.pk, entry.bank.name, entry.bank.get_kind_display(), entry.value, entry.label, entry.bank.severity,
                 _("exactly"), state=state,
@@ -437,16 +454,7 @@ def entry(request: Asked, name: str, entry_id: int) -> HttpResponseBase:
     found = _entry(name, entry_id)
     days = _days(found.pk, timezone.now())
     ids = Item.objects.filter(entry=entry_id).values("case")
-    states = [
-        state
-        for state, holds in (
-            ("withdrawn", found.withdrawn_at), ("quarantined", found.quarantined_at and not found.withdrawn_at),
-            ("expired", found.expires_at and found.expires_at <= timezone.now()), ("paused", not found.bank.active),
-            ("unconfirmed", found.foreign and not found.confirmed_at and not found.withdrawn_at),
-            ("harmless", found.bank.negative), ("disputed", found.dispute), ("weak", found.weak),
-        )
-        if holds
-    ]  # fmt: skip
+    states = _states(found, timezone.now())
     context = {
         "bank": found.bank,
         "entry": found,
@@ -460,6 +468,11 @@ def entry(request: Asked, name: str, entry_id: int) -> HttpResponseBase:
         ),
         "days": days,
         "total": sum(count for _day, count in days),
+        "matched": urlencode(
+            {"q": f'matched("{name}") and any(f.entry == {entry_id} for f in findings)', "range": "month"}
+        ),
+        "may_search": request.user.may("archive.search"),
+        "is_sought": found.bank.kind in LOOKED_BACK,
         "cases": list(Case.objects.filter(pk__in=ids).order_by("-opened_at")[:10]),
         "opinions": list(found.opinions.all()),
         "says": Opinion.Says.choices,
@@ -469,7 +482,7 @@ def entry(request: Asked, name: str, entry_id: int) -> HttpResponseBase:
 
 
 def _entry(name: str, entry_id: int) -> Entry:
-    found = Entry.objects.select_related("bank").defer("frames").filter(pk=entry_id, bank__name=name).first()
+    found = Entry.objects.select_related("bank__policy").defer("frames").filter(pk=entry_id, bank__name=name).first()
     if found is None:
         raise Http404(_("There is no such entry in this bank."))
     return found
@@ -489,7 +502,7 @@ def _days(entry_id: int, now: datetime) -> list[tuple[date, int]]:
 @require_POST
 @needs("banks.change")
 def entry_step(request: Asked, name: str, entry_id: str, what: str) -> HttpResponse:
-    """Withdraw, release, dispute, settle, note, confirm, or keep a source's opinion."""
+    """Withdraw, restore, release, dispute, settle, note, confirm, or keep a source's opinion."""
     found = _entry(name, int(entry_id))
     text, by, now = request.POST.get("text", ""), _actor(request), timezone.now()
     try:
@@ -498,6 +511,11 @@ def entry_step(request: Asked, name: str, entry_id: str, what: str) -> HttpRespo
                 raise BadInput(_("no reason is given"), hint=_("Say why it is withdrawn."))
             services.withdraw_entries(found.bank, [found.pk], by=by, now=now, reason=text.strip()[:1000])
             said = _("It is withdrawn and matches nothing any more.")
+        elif what == "restore":
+            if not text.strip():
+                raise BadInput(_("no reason is given"), hint=_("Say why it belongs here after all."))
+            services.restore_entries(found.bank, [found.pk], by=by, now=now, reason=text.strip()[:1000])
+            said = _("It is in force again.")
         elif what == "release":
             quarantine.release(found.pk, text[:1000], by=by, now=now)
             said = _("It is released: rules see its matches again.")
