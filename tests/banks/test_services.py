@@ -322,19 +322,25 @@ def test_an_import_that_is_stopped_is_ended_by_the_same_again(make, monkeypatch)
     bank, _ = make("term", "wolf 3", "wolf 999")
     services.withdraw_entries(bank, [services.entry_id(bank, "wolf 3")], by="system", now=NOW)
     text = "value\n" + "".join(f"wolf {number}\n" if number % 7 else "x\n" for number in range(60))
-    rehearsed = services.rehearse_import(bank, io.StringIO(text))
+    rehearsed, first = services.rehearse_import(bank, io.StringIO(text))
+    assert [entry.value for entry in first] == [f"wolf {number}" for number in (1, 2, 4, 5, 6, 8, 9, 10)]
     assert bank.entries.count() == 2
     lines, aside = [], []
 
-    def tell(line):
-        lines.append(line)
+    def tell(line, total):
         if len(lines) == 3:
             raise KeyboardInterrupt
+        lines.append((line, total))
 
     with pytest.raises(KeyboardInterrupt):
-        services.import_entries(bank, io.StringIO(text), by="system", now=NOW, progress=tell)
+        services.import_entries(bank, io.StringIO(text), by="system", now=NOW, kept=tell)
     bank.refresh_from_db()
-    assert (lines[-1], bank.in_force, bank.entries.count()) == (31, 26, 26)
+    assert (lines[-1][0], bank.in_force, bank.entries.count()) == (31, 26, 26)
+    with transaction.atomic():
+        onward = services.import_entries(bank, io.StringIO(text), by="system", now=NOW, before=lines[-1])
+        assert (onward.added, onward.revived, onward.known, onward.aside) == (50, 1, 0, 9)
+        assert len(onward.set_aside) == 9
+        transaction.set_rollback(True)
     done = services.import_entries(bank, io.StringIO(text), by="system", now=NOW, aside=aside.append)
     assert (done.added, done.known, done.aside, len(aside)) == (26, 25, 9, 9)
     assert (rehearsed.added, rehearsed.revived, rehearsed.known, rehearsed.aside) == (50, 1, 0, 9)

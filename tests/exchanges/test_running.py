@@ -360,7 +360,7 @@ def test_killed_anywhere_nothing_is_lost_and_nothing_twice(
         monkeypatch.setattr(target, name, run)
 
     for target, name in (
-        (running, "_write"), (running, "_weigh"), (running._Running, "_mark_piece"), (running._TakeOver, "page"),
+        (running, "_write"), (running, "_weigh"), (running._Running, "_mark_piece"), (running._TakeOver, "write"),
         (running._TakeOver, "_list"), (running._Running, "_end"), (running.banks, "add_entries"), (running, "digest"),
     ):  # fmt: skip
         killing(target, name)

@@ -17,7 +17,7 @@ from redshank.audit.models import Entry as Logged
 from redshank.banks import services as banks
 from redshank.banks.models import Entry, MatchCount
 from redshank.core import Problem
-from redshank.exchanges import running, sharing, telling
+from redshank.exchanges import running, services, sharing, telling
 from redshank.exchanges.models import Claim, Exchange, Telling
 from redshank.exchanges.sources import lists, misp, stix
 from redshank.intake.services import make_key
@@ -218,9 +218,14 @@ def test_a_source_is_told_once_what_became_of_what_it_gave(kind: Any, serve: Any
     MatchCount.objects.create(entry_id=entries[md5(3)], hour=NOW, count=7)
     MatchCount.objects.create(entry_id=entries[md5(3)], hour=NOW + timedelta(hours=1), count=4)
     clock.pass_(minutes=15)
-    assert telling.queue(now=clock.now) == 3
+    takes = services.kind_of(one).takes
+    assert telling.queue(now=clock.now) == len(takes)
     assert telling.queue(now=clock.now) == 0
-    assert set(Telling.objects.values_list("says", "count")) == {("agrees", 0), ("disagrees", 0), ("seen", 11)}
+    said = {"agrees": 0, "disagrees": 0, "seen": 11}
+    assert dict(Telling.objects.values_list("says", "count")) == {says: said[says] for says in takes}
+    assert [row[1:] for row in telling.rows_of(one, now=clock.now)] == [
+        ("md5", md5(1), "agrees", 0), ("md5", md5(2), "disagrees", 0), ("md5", md5(3), "seen", 11),
+    ]  # fmt: skip
     real, server.answer = server.answer, lambda request: (503, {"Retry-After": "9999"}, b"")
     assert telling.send_due(clock=clock) in (2, 3)
     server.answer = real

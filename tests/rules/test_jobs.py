@@ -17,6 +17,7 @@ from django.db import connection
 from redshank.archive import past_writer
 from redshank.audit.models import Entry
 from redshank.core import BadInput
+from redshank.jobs.services import TRIES, _take, cancel
 from redshank.people.models import User
 from redshank.rules import jobs, services
 from redshank.rules.backtest import Sample
@@ -54,7 +55,7 @@ def test_a_draft_and_a_rule_of_a_file_are_tried_together(lee: User) -> None:
     assert run() == 0
     job.refresh_from_db()
     found = jobs.result_of(job)
-    assert (job.state, job.files_done, job.files, job.error) == ("done", job.files, job.files, "")
+    assert (job.state, job.done, job.whole, job.error) == ("done", job.whole, job.whole, "")
     assert found is not None
     assert [(rule.rule, rule.mode, rule.events, rule.cases) for rule in found.rules] == [("of-a-file", "live", 30, 0), ("calls", "shadow", 30, 15)]  # fmt: skip
     assert [(rule.precision.agreed, rule.precision.cleared) for rule in found.rules] == [(1, 1), (1, 1)]
@@ -84,14 +85,14 @@ def test_a_job_is_canceled_while_it_runs(lee: User, monkeypatch: pytest.MonkeyPa
 
     def then_cancel(*args: Any, told: Any, **more: Any) -> None:
         told(0, 6)
-        assert jobs.cancel(job, now=NOW)
+        assert cancel(job, now=NOW)
         told(6, 6)
 
     monkeypatch.setattr(jobs, "backtest", then_cancel)
     assert run() == 1
     job.refresh_from_db()
     assert (job.state, job.result) == ("canceled", "")
-    assert not jobs.cancel(job, now=NOW)
+    assert not cancel(job, now=NOW)
     assert run() == 0
 
 
@@ -114,7 +115,7 @@ def test_what_broke_is_tried_again_and_given_up_in_the_end(lee: User, monkeypatc
             assert job.state == state
     assert job.error == "ZeroDivisionError: division by zero"
     other = jobs.ask(["of-a-file"], [], by=lee, now=NOW)
-    BacktestJob.objects.filter(pk=other.pk).update(state="running", attempts=jobs.TRIES, leased_until=NOW)
+    BacktestJob.objects.filter(pk=other.pk).update(state="running", attempts=TRIES, leased_until=NOW)
     assert run(now=NOW + timedelta(seconds=1)) == 0
     other.refresh_from_db()
     assert (other.state, other.error[:8]) == ("failed", "given up")
@@ -169,12 +170,12 @@ def test_a_killed_workers_job_is_taken_up_again(lee: User, folder: Path) -> None
     with Popen([*words, "hang"]) as worker:
         for _ in range(600):
             job.refresh_from_db()
-            if job.files:
+            if job.whole:
                 break
             time.sleep(0.1)
         worker.send_signal(SIGKILL)
-    assert (job.state, job.attempts, job.files) == ("running", 1, 6)
-    assert jobs._take(datetime.now(UTC)) is None  # Its lease has not ended.
+    assert (job.state, job.attempts, job.whole) == ("running", 1, 6)
+    assert _take(BacktestJob, datetime.now(UTC)) is None  # Its lease has not ended.
     BacktestJob.objects.update(leased_until=datetime.now(UTC) - timedelta(seconds=1))
     with Popen([*words, "run"]) as worker:
         assert worker.wait(60) == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -258,7 +259,63 @@ def plant(now: datetime | None = None, *, many: int = 60) -> dict[str, Any]:
     record([Step(actor="rule:recruiting@3f2a91c0", step="verdict", object="event:marsh.example/e-3", reason="Recruiting words beside a known picture", evidence=("marsh.example/e-3",), body={"case": ids["main"]})], now=at)  # fmt: skip
     ids["entry"] = first.pk
     ids["campaign"] = _campaigns(now)
+    ids |= _imports(banks["marsh-pictures"], lee, now)
+    _exchanges(now)
     return ids
+
+
+def _imports(bank: Any, lee: Any, now: datetime) -> dict[str, int]:
+    """A file that waits for a word, one that is taken in, and one that is none; give their ids."""
+    from redshank.banks import imports
+    from redshank.banks.models import ImportJob
+
+    texts = {
+        "waits": "value,label\n" + "".join(f"{number:02x}{'5a' * 31},reeds {number}\n" for number in range(40)) + f"wrong,{HOSTILE[:60]}\n",
+        "taken": f"value\n{'c3' * 32}\n{'0' * 64}\nwrong\n",
+        "broken": "<html>sign in</html>",
+    }  # fmt: skip
+    ids = {}
+    for name, text in texts.items():
+        job = ImportJob.objects.filter(name=f"{name}.csv").first()
+        if job is None:
+            job = imports.ask(bank, f"{name}.csv", [text.encode()], by=lee, now=now)
+            imports.run_next(stop=threading.Event(), clock=lambda: now)
+            if name == "taken":
+                imports.release(job, by=lee, now=now)
+                imports.run_next(stop=threading.Event(), clock=lambda: now)
+        ids[f"import_{name}"] = job.pk
+    return ids
+
+
+def _exchanges(now: datetime) -> None:
+    """A list of others that is held for a person, after a run that set some of it aside, and a share that was given."""
+    from redshank.banks import services as banks
+    from redshank.exchanges import running, services, sharing
+    from redshank.exchanges.models import Exchange
+    from redshank.policies.models import Policy
+
+    if Exchange.objects.exists():
+        return
+    policy = Policy.objects.filter(retired_at=None)[0].slug
+    for name, license_ in (("river-files", ""), ("own-files", "Members of the circle; no further")):
+        banks.make_bank(name, kind="md5", policy=policy, severity=4, license=license_, by="user:lee", now=now)
+    place = services.folder() / "river.csv"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    river = services.add_exchange(
+        "river-list", kind="csv", address="file:river.csv", banks=["river-files"], by="user:ada", now=now
+    )  # fmt: skip
+    for wanted in (range(1, 30), range(25, 60)):
+        rows = [f"{number:032x},float {number}" for number in wanted]
+        place.write_text("\n".join(["md5,label", *rows, f"wrong,{HOSTILE[:60]}"]) + "\n")
+        running.run(river, clock=lambda: now)
+    added = banks.add_entries(
+        banks.get_bank("own-files"), [banks.NewEntry(value=f"{number:032x}") for number in range(1000, 1012)], by="user:lee", now=now
+    )  # fmt: skip
+    circle = sharing.make_share("circle", banks=["own-files"], description="Platforms around the marsh.", by="user:ada", now=now - timedelta(minutes=9))  # fmt: skip
+    sharing.publish(circle, now=now - timedelta(minutes=9))
+    banks.withdraw_entries(banks.get_bank("own-files"), added.entries[:2], by="user:lee", now=now)
+    sharing.publish(circle, now=now)
+    list(sharing.give(circle, "csv", to="River Watch e. V.", by="user:lee", now=now))
 
 
 def _campaigns(now: datetime) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -15,9 +17,10 @@ from django.utils import timezone
 
 import redshank
 from redshank import pipeline
-from redshank.banks import services
+from redshank.banks import imports, services
 from redshank.banks.models import Bank, Entry, MatchCount
 from redshank.people.models import User
+from redshank.web import uploads
 from redshank.web.words import STEPS
 from tests.banks.conftest import post
 from tests.web.seed import PEOPLE, picture, plant
@@ -68,22 +71,60 @@ def test_values_are_added_and_what_is_not_taken_is_said(terms: Bank) -> None:
 
 def test_an_import_is_shown_first_and_done_only_when_somebody_says_so(terms: Bank) -> None:
     lee = client("lee")
-    lines = b"value,label\niron wolf,one\niron wolf,two\nx,three\ngray heron,<b>four</b>\n"
-    answer = lee.post("/banks/terms/import", {"file": SimpleUploadedFile("list.csv", lines)})
-    page = said(answer)
+
+    def send(name: str, lines: bytes) -> str:
+        answer = lee.post("/banks/terms/import", {"file": SimpleUploadedFile(name, lines)})
+        assert answer.status_code == 302
+        return str(answer.url)
+
+    def work() -> None:
+        assert imports.run_next(stop=threading.Event()) == 1
+
+    where = send("list.csv", b"value,label\niron wolf,one\niron wolf,two\nx,three\ngray heron,<b>four</b>\n")
+    page = said(lee.get(where))
+    assert "Nothing is added yet" in page
+    assert "HX-Refresh" not in lee.get(f"{where}/status")
+    work()
+    assert lee.get(f"{where}/status")["HX-Refresh"] == "true"
+    page = said(lee.get(where))
     assert "Add 2 entries" in page
+    assert page.count("a single character, which") == page.count("three") + 1 == 1
     assert "Line 4" in page
-    assert "a single character, which" in page
     assert "&lt;b&gt;four" in page
     assert Entry.objects.count() == 0
-    token = answer.context["token"]
-    assert "does not wait any more" in said(client("ada").post("/banks/terms/import", {"token": token}))
-    assert "2 entries added." in said(lee.post("/banks/terms/import", {"token": token}, follow=True))
-    assert "does not wait any more" in said(lee.post("/banks/terms/import", {"token": token}))
-    assert "does not wait any more" in said(lee.post("/banks/terms/import", {"token": "../../x"}))
-    html = SimpleUploadedFile("list.csv", b"<html>sign in</html>")
-    assert "neither CSV nor lines of JSON" in said(lee.post("/banks/terms/import", {"file": html}))
+    lee.post(f"{where}/release")
+    assert "0 entries added so far" in said(lee.get(where))
+    work()
+    assert "What became of it" in said(lee.get(where))
+    assert "does not wait any more" in said(lee.post(f"{where}/release", follow=True))
     assert Entry.objects.count() == 2
+    where = send("page.html", b"<html>sign in</html>")
+    work()
+    assert "neither CSV nor lines of JSON" in said(lee.get(where))
+    where = send("other.csv", b"marsh harrier\n")
+    assert "It is canceled" in said(lee.post(f"{where}/cancel", follow=True))
+    assert "The file is forgotten" in said(lee.post(f"{where}/discard", follow=True))
+    assert "list.csv" in said(lee.get("/banks/terms/import"))
+    empty = lee.post("/banks/terms/import", {"file": SimpleUploadedFile("empty.csv", b"")})
+    assert (empty.status_code, "the file is empty" in said(empty)) == (422, True)
+    assert Entry.objects.count() == 2
+
+
+def test_a_request_that_is_larger_than_any_file_is_refused(terms: Bank, settings: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(uploads, "FORM", 1000)
+    for part, values in (("media", {"max_bytes": 2000}), ("banks", {"max_import_bytes": 4000})):
+        changed = msgspec.structs.replace(getattr(settings.REDSHANK, part), **values)
+        settings.REDSHANK = msgspec.structs.replace(settings.REDSHANK, **{part: changed})
+    lee, stranger = client("lee"), Client(enforce_csrf_checks=True)
+    for who, size, status in (
+        (lee, 3500, 302),
+        (lee, 4500, 422),
+        (lee, 6000, 400),
+        (stranger, 2000, 403),
+        (stranger, 3500, 400),
+    ):
+        file = SimpleUploadedFile("list.csv", b"marsh\n" * (size // 6))
+        assert who.post("/banks/terms/import", {"file": file}).status_code == status, size
 
 
 def test_all_banks_are_searched_by_hash_text_link_and_file(terms: Bank) -> None:

@@ -74,6 +74,13 @@ def test_a_source_is_set_up_seen_first_released_and_paused(admin: Client) -> Non
     aside = b"".join(lee.get("/exchanges/peers/set-aside.csv").streaming_content).decode()  # type: ignore[attr-defined]
     assert "zz <b>" in aside
     assert "up to date" in said(lee.get("/exchanges"))
+    page = said(lee.get("/exchanges/peers"))
+    assert "Nothing, from here." in page
+    assert "give its maker the file" in page
+    banks.confirm_entries([Entry.objects.filter(foreign=True).earliest("pk").pk], by="user:ada", now=timezone.now())
+    told = b"".join(lee.get("/exchanges/peers/told.csv").streaming_content).decode()  # type: ignore[attr-defined]
+    assert told.startswith("key,kind,value,says,events\r\n")
+    assert told.count("agrees") == 1
     lee.post("/exchanges/peers/pause")
     assert "paused" in said(lee.get("/exchanges/peers"))
     lee.post("/exchanges/peers/resume")

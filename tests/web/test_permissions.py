@@ -22,6 +22,7 @@ ARGUMENTS: dict[str, Any] = {
 }  # fmt: skip
 WHAT = {
     "exchange_step": "pause",
+    "import_step": "cancel",
     "tie_step": "confirm",
     "rule_step": "retire",
     "held_settle": "release",

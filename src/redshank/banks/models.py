@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
+
+from redshank.jobs.models import Job
 
 
 class Bank(models.Model):
@@ -139,6 +142,25 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return self.label or self.value[:40]
+
+
+class ImportJob(Job):
+    """A file that is to be imported into a bank: looked at first, and taken in once somebody says so. Counted in bytes."""
+
+    bank = models.ForeignKey(Bank, on_delete=models.PROTECT, related_name="imports")
+    name = models.CharField(max_length=200, help_text="Of the file, as its sender called it.")
+    file = models.CharField(max_length=32, help_text="Of the file, as it lies here; empty once it is done with.")
+    looked = models.TextField(blank=True, help_text="What it would do, as JSON.")
+    released_at = models.DateTimeField(null=True, blank=True, help_text="When somebody said that it is to be imported.")
+    released_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    line = models.BigIntegerField(default=0, help_text="Up to which all is taken in.")
+    result = models.TextField(blank=True, help_text="What became of that, as JSON.")
+
+    class Meta(Job.Meta):
+        verbose_name = "import"
+        indexes = (models.Index(fields=("id",), condition=Q(state__in=("waiting", "running")), name="import_job_due"),)
 
 
 class EntryPoints(models.Model):

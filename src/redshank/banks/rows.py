@@ -1,16 +1,47 @@
-"""Puts very many rows into a table, some ten times as fast as the ORM's `bulk_create` does.
+"""Puts very many rows into a table, and finds very many by a value, some ten times as fast as the ORM does.
 
-The one idea: what is the same in all rows is prepared once, and no model is made for any.
+The one idea: what is the same in all rows is prepared once, no model is made for any, and all values that are looked for
+travel as one parameter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import msgspec
 from django.db import connection
 from django.db.models import Model
+
+
+def pick(
+    model: type[Model], by: str, values: Iterable[str], names: Sequence[str], *, same: Mapping[str, Any]
+) -> list[tuple[Any, ...]]:
+    """The fields `names` of those rows of `model` that have one of `values`, texts, in the field `by`, and all that `same` says.
+
+    In no order. Names are those of attributes; numbers, texts and whether something is null come as they are, times as the
+    store keeps them. Fast where an index leads from `same` to `by`.
+    """
+    if not (wanted := list(values)):
+        return []
+    fields = {str(field.attname): field for field in model._meta.concrete_fields}  # noqa: SLF001
+    quote = connection.ops.quote_name
+    columns = {name: quote(str(fields[name].column)) for name in (*names, *same, by)}
+    own = "".join(f"{columns[name]} = %s AND " for name in same)
+    given: Any = wanted
+    if connection.vendor == "postgresql":
+        among = "= ANY(%s)"
+    else:
+        among, given = "IN (SELECT value FROM json_each(%s))", msgspec.json.encode(wanted).decode()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {', '.join(columns[name] for name in names)} FROM {quote(model._meta.db_table)} "  # noqa: S608, SLF001
+            f"WHERE {own}{columns[by]} {among}",
+            [*(fields[name].get_db_prep_value(value, connection) for name, value in same.items()), given],
+        )
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
 
 
 def put(

@@ -11,14 +11,15 @@ import difflib
 import hashlib
 import io
 import re
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from itertools import islice
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import msgspec
+import numpy as np
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Q
@@ -30,7 +31,7 @@ from redshank.banks.current import known as known  # noqa: PLC0414 - part of the
 from redshank.banks.frames import pack_frames
 from redshank.banks.models import Bank, Entry, Opinion
 from redshank.banks.parted import keep_points
-from redshank.banks.rows import put
+from redshank.banks.rows import pick, put
 from redshank.banks.values import FILES, canonical, kinds, weakness
 from redshank.core import BadInput, Problem
 from redshank.media import Frame, ImageHashes, MediaHashes
@@ -38,6 +39,8 @@ from redshank.policies import services as policies
 
 IMPORTED, FRAMES = 20_000, 100_000
 """Entries, and frames of them, that an import commits together."""
+SAMPLES = 8
+"""Entries of a file that are shown before it is imported."""
 NAMED = 1_000
 """What an import set aside is named up to this number, and counted beyond it."""
 MAX_LINE = 4 * 1024 * 1024
@@ -74,10 +77,10 @@ class SetAside(msgspec.Struct, frozen=True):
 class Added(msgspec.Struct, frozen=True, kw_only=True):
     """What became of new entries.
 
-    `entries` are the ids in force for the values given, without repeats, whether added now or known before; of an import,
+    `entries` are the ids of the entries of the values given, without repeats, whether added now or known before; of an import,
     which may be of millions, none. `added` and `revived` (withdrawn before) count those that changed something; `known`
-    and `repeated` those that did not; `weak` those of all that match nothing by themselves. `aside` were set aside, of
-    which `set_aside` names as many as `NAMED`.
+    and `repeated` those that did not, `kept_out` those of the known that stay withdrawn; `weak` those of all that match
+    nothing by themselves. `aside` were set aside, of which `set_aside` names as many as `NAMED`.
     """
 
     entries: tuple[int, ...] = ()
@@ -86,6 +89,7 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
     known: int = 0
     repeated: int = 0
     weak: int = 0
+    kept_out: int = 0
     aside: int = 0
     set_aside: tuple[SetAside, ...] = ()
 
@@ -123,9 +127,9 @@ def make_bank(
         raise Problem("no such kind of bank", where=repr(kind)[:80], hint=f"There are {', '.join(kinds())}.")
     chosen = policies.get(policy)
     bank = Bank(
-        name=name, kind=kind, description=_clean(description, 10_000), policy=chosen, severity=severity,
-        source=_clean(source, 200), limit=limit, share=share, negative=negative, partial=partial, sampled=sampled, surge=surge, languages=languages,
-        license=_clean(license, 200), expires_days=expires_days, created_at=now,
+        name=name, kind=kind, description=clean(description, 10_000), policy=chosen, severity=severity,
+        source=clean(source, 200), limit=limit, share=share, negative=negative, partial=partial, sampled=sampled, surge=surge, languages=languages,
+        license=clean(license, 200), expires_days=expires_days, created_at=now,
     )  # fmt: skip
     _check(bank)
     with transaction.atomic():
@@ -164,7 +168,7 @@ def change_bank(bank: Bank, changes: Mapping[str, Any], *, by: str, now: datetim
                 setattr(
                     there,
                     name,
-                    _clean(value, 10_000 if name == "description" else 200) if isinstance(value, str) else value,
+                    clean(value, 10_000 if name == "description" else 200) if isinstance(value, str) else value,
                 )
         _check(there)
         different = {
@@ -228,13 +232,20 @@ def get_bank(name: str) -> Bank:
 
 
 def add_entries(
-    bank: Bank, new: Iterable[NewEntry], *, by: str, now: datetime, places: Sequence[int] | None = None
+    bank: Bank,
+    new: Iterable[NewEntry],
+    *,
+    by: str,
+    now: datetime,
+    places: Sequence[int] | None = None,
+    revives: str = "",
 ) -> Added:
     """Add what is new to `bank`; all of it or, if the store fails, nothing.
 
     What is harmless is brought into form; what the bank cannot take is set aside with its reason, and the good beside
     it goes on. A value that was withdrawn is in force again, as it is given now; one in force stays as it is. Weak
     hashes are kept and marked. Writes one audit step, `entry.added`, with the count and a SHA-256 over the values.
+    `revives`: only what an actor whose name begins so withdrew is in force again; the rest of it stays as it is.
     What is in force by another organization's word alone is confirmed by a person who adds it here.
     """
     new = list(new)
@@ -245,10 +256,11 @@ def add_entries(
         number = bump()
         there = _there(bank, wanted)
         fresh = sorted((entry for value, entry in wanted.items() if value not in there), key=_by_value)
-        revived = [wanted[value] for value, (_, withdrawn) in there.items() if withdrawn]
+        gone = {value: one for value, one in there.items() if one.withdrawn}
+        revived = [wanted[value] for value, one in gone.items() if one.by.startswith(revives)]
         expires = now + timedelta(days=bank.expires_days) if bank.expires_days else None
         common = {"bank": bank, "added_by": by[:200], "added_at": now, "expires_at": expires, "changed": number}
-        ids = {value: pk for value, (pk, _) in there.items()}
+        ids = {value: one.id for value, one in there.items()}
         ids |= zip((entry.value for entry in fresh), _insert(fresh, common), strict=True)
         if revived:
             again = [Entry(pk=ids[one.value], **common, **msgspec.structs.asdict(one)) for one in revived]
@@ -258,15 +270,15 @@ def add_entries(
             changed = [*fresh, *revived]
             record([_added_step(bank, changed, [ids[one.value] for one in changed[:20]], len(revived), by)], now=now)
         confirm_entries(
-            (there[v][0] for v, entry in wanted.items() if v in there and not entry.foreign), by=by, now=now
+            (there[v].id for v, entry in wanted.items() if v in there and not entry.foreign), by=by, now=now
         )
         if bank.partial:
             points = {ids.get(_form(bank.kind, one.value)): one.points for one in new if one.points}
             keep_points({pk: packed for pk, packed in points.items() if pk is not None}, number=number)
     return Added(
         entries=tuple(ids[value] for value in wanted), added=len(fresh), revived=len(revived), known=len(wanted) - len(fresh) - len(revived),
-        repeated=repeated, weak=sum(bool(entry.weak) for entry in wanted.values()), aside=len(set_aside),
-        set_aside=tuple(set_aside),
+        repeated=repeated, weak=sum(bool(entry.weak) for entry in wanted.values()), kept_out=len(gone) - len(revived),
+        aside=len(set_aside), set_aside=tuple(set_aside),
     )  # fmt: skip
 
 
@@ -418,14 +430,14 @@ def dispute_entry(entry_id: int, why: str, *, by: str, now: datetime) -> None:
 
     Writes one audit step, `entry.disputed`. Raises `BadInput` where no reason is given, `Problem` where there is no such entry.
     """
-    if not (why := _clean(why, 10_000)):
+    if not (why := clean(why, 10_000)):
         raise BadInput("no reason is given", hint="Say why it does not belong there.")
     _change_entry(entry_id, "entry.disputed", why, by=by, now=now, disputed_at=now, disputed_by=by[:200], dispute=why)
 
 
 def settle_dispute(entry_id: int, reason: str, *, by: str, now: datetime) -> None:
     """The entry stays, for `reason`, and is disputed no more. Writes `entry.dispute_settled`. Raises as `dispute_entry`."""
-    if not (reason := _clean(reason, 10_000)):
+    if not (reason := clean(reason, 10_000)):
         raise BadInput("no reason is given", hint="Say why it stays.")
     _change_entry(
         entry_id, "entry.dispute_settled", reason, by=by, now=now, disputed_at=None, disputed_by="", dispute=""
@@ -489,7 +501,7 @@ def take_back_confirmation(
 
 def note_entry(entry_id: int, note: str, *, by: str, now: datetime) -> None:
     """Write the note on an entry anew. Writes `entry.noted`. Raises `Problem` where there is no such entry."""
-    note = _clean(note, 10_000)
+    note = clean(note, 10_000)
     _change_entry(entry_id, "entry.noted", note, by=by, now=now, note=note)
 
 
@@ -499,15 +511,15 @@ def give_opinion(entry_id: int, source: str, says: str, *, note: str = "", by: s
     Writes `entry.opinion`. A person who agrees confirms the entry. Raises `BadInput` for another word or no source,
     `Problem` where there is no such entry.
     """
-    source = _clean(source, 200)
+    source = clean(source, 200)
     if not source or says not in Opinion.Says.values:
         raise BadInput("not a source and what it says", hint=f"It says {', '.join(Opinion.Says.values)}.")
     with transaction.atomic():
         _change_entry(
-            entry_id, "entry.opinion", _clean(note, 10_000), by=by, now=now, body={"source": source, "says": says}
+            entry_id, "entry.opinion", clean(note, 10_000), by=by, now=now, body={"source": source, "says": says}
         )
         Opinion.objects.update_or_create(
-            entry_id=entry_id, source=source, defaults={"says": says, "note": _clean(note, 10_000), "at": now}
+            entry_id=entry_id, source=source, defaults={"says": says, "note": clean(note, 10_000), "at": now}
         )
         if says == Opinion.Says.AGREES:
             confirm_entries([entry_id], by=by, now=now)
@@ -528,9 +540,9 @@ def keep_opinions(opinions: Iterable[NewOpinion], *, now: datetime) -> None:
     In the caller's transaction, who writes one audit step for all of them.
     """
     latest = {
-        (one.entry, source): (one.entry, source, one.says, _clean(one.note, 10_000))
+        (one.entry, source): (one.entry, source, one.says, clean(one.note, 10_000))
         for one in opinions
-        if (source := _clean(one.source, 200))
+        if (source := clean(one.source, 200))
     }
     put(
         Opinion, list(latest.values()), ("entry_id", "source", "says", "note"), same={"at": now},
@@ -613,12 +625,12 @@ def _given(bank: Bank, item: NewEntry) -> _Given:
         if all(weakness("pdq", frame.pdq, quality=frame.quality, enough=enough) for frame in item.frames):
             weak = weak or "no frame of enough quality"
     return _Given(
-        value, frames, weak, _clean(item.label, 200), _clean(item.note, 10_000), _clean(item.source, 200), item.foreign,
+        value, frames, weak, clean(item.label, 200), clean(item.note, 10_000), clean(item.source, 200), item.foreign,
         item.from_case,
     )  # fmt: skip
 
 
-def _clean(text: str, most: int) -> str:
+def clean(text: str, most: int) -> str:
     """What both stores can keep: PostgreSQL takes no NUL, and neither takes a lone surrogate."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()[:most].strip() if text else ""
 
@@ -627,13 +639,18 @@ def _reason(problem: Problem) -> str:
     return f"{problem.where}: {problem.what}" if problem.where else problem.what
 
 
-def _there(bank: Bank, values: Iterable[str]) -> dict[str, tuple[int, bool]]:
-    """Those of `values` that the bank has: id, and whether it was withdrawn."""
-    out: dict[str, tuple[int, bool]] = {}
-    for part in batched(values, BATCH):
-        rows = Entry.objects.filter(bank=bank, value__in=part).values_list("value", "pk", "withdrawn_at")
-        out |= {value: (pk, withdrawn is not None) for value, pk, withdrawn in rows}
-    return out
+class _There(NamedTuple):
+    """An entry that there is already."""
+
+    id: int
+    withdrawn: bool
+    by: str
+
+
+def _there(bank: Bank, values: Iterable[str]) -> dict[str, _There]:
+    """Those of `values` that the bank has."""
+    rows = pick(Entry, "value", values, ("value", "id", "withdrawn_at", "withdrawn_by"), same={"bank_id": bank.pk})
+    return {value: _There(pk, withdrawn is not None, by) for value, pk, withdrawn, by in rows}
 
 
 def _added_step(bank: Bank, entries: Sequence[_Given], first: Sequence[int], revived: int, by: str) -> Step:
@@ -674,12 +691,6 @@ class _Row(msgspec.Struct):
 _row = msgspec.json.Decoder(_Row)
 
 
-def first_rows(bank: Bank, lines: TextIO, most: int) -> list[NewEntry]:
-    """The first entries that a file names, as it names them. Raises as `import_entries`."""
-    rows = (item for _, item in _rows(bank, lines))
-    return list(islice((item for item in rows if isinstance(item, NewEntry)), most))
-
-
 def canonical_forms(text: str) -> set[str]:
     """What banks of any kind would keep of `text`; empty where none could."""
     forms: set[str] = set()
@@ -689,23 +700,36 @@ def canonical_forms(text: str) -> set[str]:
     return forms
 
 
-def rehearse_import(bank: Bank, lines: TextIO) -> Added:
-    """What `import_entries` would do, and nothing done."""
+Progress = Callable[[int], None]
+
+
+def rehearse_import(bank: Bank, lines: TextIO, *, progress: Progress | None = None) -> tuple[Added, list[NewEntry]]:
+    """What `import_entries` would do, and nothing done; and the first entries that it would add. 8 bytes of memory a line."""
+    fresh, gone, known, weak = (array("q") for _ in range(4))  # Hashes of values: a file may have many millions.
+    read = 0
     total = Added()
-    before: set[int] = set()  # Hashes of values: a file that is looked at may have a million.
+    first: list[NewEntry] = []
     for good, bad in _parts(bank, lines):
         wanted, aside, repeated = _wanted(bank, [item for _, item in good], [place for place, _ in good])
-        new = {value: entry for value, entry in wanted.items() if hash(value) not in before}
-        before.update(map(hash, new))
-        there = _there(bank, new)
-        revived = sum(withdrawn for _, withdrawn in there.values())
-        one = Added(
-            added=len(new) - len(there), revived=revived, known=len(there) - revived,
-            repeated=repeated + len(wanted) - len(new), weak=sum(bool(entry.weak) for entry in new.values()),
-            aside=len(aside), set_aside=tuple(aside),
-        )  # fmt: skip
-        total = _sum(total, one, bad)
-    return total
+        there = _there(bank, wanted)
+        for value, entry in wanted.items():
+            one = there.get(value)
+            mark = hash(value)
+            (fresh if one is None else gone if one.withdrawn else known).append(mark)
+            if entry.weak:
+                weak.append(mark)
+            if one is None and len(first) < SAMPLES:
+                first.append(NewEntry(value=value, label=entry.label, note=entry.note, source=entry.source))
+        read += len(wanted) + repeated
+        total = _sum(total, Added(aside=len(aside), set_aside=tuple(aside)), bad)
+        if progress:
+            progress(_last(good, bad))
+    added, revived, before = (len(np.unique(np.array(marks, np.int64))) for marks in (fresh, gone, known))
+    total = msgspec.structs.replace(
+        total, added=added, revived=revived, known=before, repeated=read - added - revived - before,
+        weak=len(np.unique(np.array(weak, np.int64))),
+    )  # fmt: skip
+    return total, first
 
 
 def import_entries(
@@ -714,7 +738,8 @@ def import_entries(
     *,
     by: str,
     now: datetime,
-    progress: Callable[[int], None] | None = None,
+    before: tuple[int, Added] = (0, Added()),
+    kept: Callable[[int, Added], None] | None = None,
     aside: Callable[[SetAside], None] | None = None,
 ) -> Added:
     """Add the entries of a file: CSV with a header (value, label, note, source, quality), or JSON lines.
@@ -722,19 +747,25 @@ def import_entries(
     A JSON line is an object with the same fields, and `frames` for a video; what `redshank hash` prints is taken too.
     A CSV without a header is taken as values alone. Some thousand lines are committed at a time, so that millions take
     little memory, others go on meanwhile, and what was taken stays taken, however this ends: the same file again adds
-    the rest, and nothing twice. `progress` is told how many lines are done, `aside` each line that is set aside. Raises
-    `BadInput` for a file that is neither.
+    the rest, and nothing twice. In the transaction of each part `kept` is told up to which line all is done, and what
+    became of it so far; what it raises undoes that part. `before`: the same of the last time, to go on from there. `aside`
+    is told each line that is set aside. Raises `BadInput` for a file that is neither.
     """
-    total = Added()
-    for good, bad in _parts(bank, lines):
-        one = add_entries(bank, [item for _, item in good], by=by, now=now, places=[place for place, _ in good])
+    after, total = before
+    for good, bad in _parts(bank, lines, after):
+        with transaction.atomic():
+            one = add_entries(bank, [item for _, item in good], by=by, now=now, places=[place for place, _ in good])
+            total = _sum(total, one, bad)
+            if kept:
+                kept(_last(good, bad), total)
         if aside:
             for each in sorted((*bad, *one.set_aside), key=lambda each: each.place):
                 aside(each)
-        total = _sum(total, one, bad)
-        if progress:
-            progress(max([place for place, _ in good] + [each.place for each in bad]))
     return total
+
+
+def _last(good: Sequence[tuple[int, NewEntry]], bad: Sequence[SetAside]) -> int:
+    return max([place for place, _ in good] + [each.place for each in bad])
 
 
 def _sum(total: Added, one: Added, bad: Sequence[SetAside]) -> Added:
@@ -746,12 +777,14 @@ def _sum(total: Added, one: Added, bad: Sequence[SetAside]) -> Added:
     )  # fmt: skip
 
 
-def _parts(bank: Bank, lines: TextIO) -> Iterator[tuple[list[tuple[int, NewEntry]], list[SetAside]]]:
-    """A file's entries with their places, and what is none, as much at a time as is committed together."""
+def _parts(bank: Bank, lines: TextIO, after: int = 0) -> Iterator[tuple[list[tuple[int, NewEntry]], list[SetAside]]]:
+    """A file's entries beyond a line with their places, and what is none, as much at a time as is committed together."""
     good: list[tuple[int, NewEntry]] = []
     bad: list[SetAside] = []
     frames = 0
     for place, item in _rows(bank, lines):
+        if place <= after:
+            continue
         if isinstance(item, SetAside):
             bad.append(item)
         else:

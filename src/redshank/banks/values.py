@@ -80,6 +80,8 @@ def weakness(kind: str, value: str, *, quality: int | None = None, enough: int =
 
 
 def _hash(kind: str, value: str) -> str:
+    if len(value) == _DIGITS[kind] and _HEX.fullmatch(value):
+        return value
     plain = _PREFIX.sub("", _UNSEEN.sub("", value)).lower()
     if not _HEX.fullmatch(plain):
         at = next(place for place, char in enumerate(plain) if char not in "0123456789abcdef")

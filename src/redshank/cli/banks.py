@@ -272,10 +272,10 @@ def import_(name: str, file: Path, by: str | None) -> None:
     ):  # fmt: skip
         task = progress.add_task(file.name, total=file.stat().st_size, lines=0)
 
-        def tell(read: int) -> None:
+        def tell(read: int, _total: Added) -> None:
             progress.update(task, completed=lines.buffer.tell(), lines=read)  # type: ignore[attr-defined]  # It is a file.
 
-        added = services.import_entries(bank, lines, by=_actor(by), now=timezone.now(), progress=tell, aside=keep)
+        added = services.import_entries(bank, lines, by=_actor(by), now=timezone.now(), kept=tell, aside=keep)
     _report(name, added, [], rejected)
 
 

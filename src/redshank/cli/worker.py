@@ -68,6 +68,7 @@ def command(once: bool) -> None:
             ("campaigns", _Campaigns),
             ("exchanges", _Exchanges),
             ("backtest", _Backtests),
+            ("import", _Imports),
         )
     ]
     for lane in lanes:
@@ -320,6 +321,29 @@ class _Backtests(_Job):
         now = timezone.now()
         if self._forgot is None or now - self._forgot >= SWEEP_EVERY:
             jobs.forget(now=now)
+            self._forgot = now
+        return 0
+
+
+class _Imports(_Job):
+    """Files that somebody imports in the console: looked at, and taken in."""
+
+    name = "import"
+    idle = (0.5, 1.0)
+
+    def __init__(self) -> None:
+        self._forgot: datetime | None = None
+
+    def step(self) -> int:
+        from django.utils import timezone
+
+        from redshank.banks import imports
+
+        if done := imports.run_next(stop=self.stop):
+            return done
+        now = timezone.now()
+        if self._forgot is None or now - self._forgot >= SWEEP_EVERY:
+            imports.forget(now=now)
             self._forgot = now
         return 0
 

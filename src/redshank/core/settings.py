@@ -81,6 +81,9 @@ class BankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keep_hashes_days: Annotated[
         int, Meta(ge=1, description="Hashes of media are kept for so long, to find what becomes known later, in days.")
     ] = 30
+    max_import_bytes: Annotated[
+        int, Meta(ge=1024, description="Largest file that the console imports, in bytes; the command line takes any.")
+    ] = 1024**3
 
 
 class HmaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -128,7 +128,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
     `whole`: every answer is all there is, so that what is missing is withdrawn. `keeps_days`: it names withdrawals for so
     long; a checkpoint older than that has missed some. `full_days`: it names withdrawals poorly, so that all of it is best
-    fetched anew so often. `secret` says what the secret is, empty where there is none.
+    fetched anew so often. `secret` says what the secret is, empty where there is none. `tell` tells it what became of a
+    thing, in the words that it `takes`; `untold` says, where it cannot be told from here, how its people learn of it.
     """
 
     name: str
@@ -141,6 +142,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     keeps_days: int | None = None
     full_days: int | None = None
     tell: Callable[[Ask, Said], None] | None = None
+    takes: tuple[Says, ...] = ("agrees", "disagrees", "seen")
+    untold: str = "A list has no way back: give its maker the file."
 
 
 def at_text(seconds: float) -> str:

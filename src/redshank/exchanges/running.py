@@ -16,9 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -30,8 +28,9 @@ from numpy.typing import NDArray
 
 from redshank.audit.services import Step, record
 from redshank.banks import services as banks
+from redshank.banks.current import batched
 from redshank.banks.models import Bank, Entry, Opinion
-from redshank.banks.rows import put
+from redshank.banks.rows import pick, put
 from redshank.banks.values import canonical
 from redshank.core import BadInput, Problem
 from redshank.exchanges import services
@@ -70,7 +69,6 @@ _LISTED_BY = "exchange:"
 
 Clock = Callable[[], datetime]
 Progress = Callable[[str, int], None]
-T = TypeVar("T")
 
 
 def _now() -> datetime:
@@ -79,12 +77,6 @@ def _now() -> datetime:
 
 def _quiet(phase: str, done: int) -> None:
     """Tells nobody."""
-
-
-def _batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
-    rest = iter(items)
-    while part := tuple(islice(rest, size)):
-        yield part
 
 
 class LostError(Exception):
@@ -359,35 +351,34 @@ def _weigh(exchange: Exchange, folder: Path, *, full: bool, progress: Progress) 
             elif not one.kind and not one.gone:
                 diff.words += 1
         diff.read += len(page.records)
-        for part in _batched(_latest(page.records).items(), BATCH):
-            rows = Claim.objects.filter(exchange=exchange, key__in=[key for key, _ in part])
-            asked = () if first else rows.values_list("key", "digest", "gone_at")
-            known = {key: (said, gone) for key, said, gone in asked}
-            for key, one in part:
-                if not one.gone and one.kind not in kinds:
-                    skipped[one.kind] += 1
-                    continue
-                said, gone = known.get(key, (None, None))
-                living = said is not None and gone is None
-                if one.gone:
-                    if living:
-                        going.append(_mark(key))
-                        _show(diff.first_gone, one.kind, one.value)
-                    continue
-                try:
-                    canonical(one.kind, one.value)
-                except BadInput as problem:
-                    diff.aside += 1
-                    _show(diff.first_aside, one.value[:200], problem.what)
-                    continue
-                named.append(_mark(key))
-                if not living:
-                    new.append(_mark(key))
-                    _show(diff.first_new, one.kind, one.value[:200])
-                elif said != digest(one):
-                    diff.changed += 1
-                else:
-                    diff.same += 1
+        latest = _latest(page.records)
+        known = {} if first else _known(exchange, latest)
+        for key, one in latest.items():
+            if not one.gone and one.kind not in kinds:
+                skipped[one.kind] += 1
+                continue
+            there = known.get(key)
+            living = there is not None and not there.gone
+            if one.gone:
+                if living:
+                    going.append(_mark(key))
+                    _show(diff.first_gone, one.kind, one.value)
+                continue
+            try:
+                canonical(one.kind, one.value)
+            except BadInput as problem:
+                diff.aside += 1
+                _show(diff.first_aside, one.value[:200], problem.what)
+                continue
+            mark = _mark(key)
+            named.append(mark)
+            if there is None or there.gone:
+                new.append(mark)
+                _show(diff.first_new, one.kind, one.value[:200])
+            elif there.digest != digest(one):
+                diff.changed += 1
+            else:
+                diff.same += 1
         progress("weighed", diff.read)
     diff.new, diff.gone = len(np.unique(np.array(new, np.int64))), len(np.unique(np.array(going, np.int64)))
     diff.skipped, diff.skipped_kinds = skipped.total(), dict(skipped.most_common(SHOWN))
@@ -401,6 +392,23 @@ def _weigh(exchange: Exchange, folder: Path, *, full: bool, progress: Progress) 
                     entry = Entry.objects.filter(claims=pk).values_list("bank__kind", "value").first()
                     _show(diff.first_gone, *(entry or ("", key)))
     return diff
+
+
+class _Known(msgspec.Struct, frozen=True, gc=False):
+    """A claim as it stands."""
+
+    pk: int
+    entry: int
+    digest: int
+    voices: str
+    gone: bool
+
+
+def _known(exchange: Exchange, keys: Iterable[str]) -> dict[str, _Known]:
+    """What `exchange` lists, or listed, by these keys."""
+    names = ("key", "id", "entry_id", "digest", "voices", "gone_at")
+    rows = pick(Claim, "key", keys, names, same={"exchange_id": exchange.pk})
+    return {key: _Known(pk, entry, said, voices, gone is not None) for key, pk, entry, said, voices, gone in rows}
 
 
 def _show(shown: list[tuple[str, str]], one: str, other: str) -> None:
@@ -628,11 +636,12 @@ class _Running:
                 more = _read(folder, number)
                 page = msgspec.structs.replace(more, records=page.records + more.records)
             now = self.clock()
+            one = _TakeOver(self.exchange, run, targets, self.by, now)
+            one.read(page)
             with transaction.atomic():
                 banks.bump()
                 self.lease.hold()
-                counts = _TakeOver(self.exchange, run, targets, self.by, now).page(page)
-                run.counts = dict(Counter(run.counts) + counts)
+                run.counts = dict(Counter(run.counts) + one.write())
                 run.applied = number
                 Run.objects.filter(pk=run.pk).update(applied=number, counts=run.counts)
                 if not run.full:
@@ -640,7 +649,7 @@ class _Running:
                         checkpoint=page.checkpoint, checkpoint_at=now, reached=page.reached[:200]
                     )
             self.progress("taken over", number)
-        if run.full and not run.cut:
+        if run.full and not run.cut and run.diff.get("missing", 1):
             self._withdraw_missing(run, folder)
 
     def _withdraw_missing(self, run: Run, folder: Path) -> None:
@@ -649,7 +658,7 @@ class _Running:
             self.lease.beat()
             named.extend(_mark(key) for key, one in _latest(page.records).items() if not one.gone)
         marks = np.unique(np.array(named, np.int64))
-        for part in _batched(_missing(self.exchange, marks), BATCH):
+        for part in batched(_missing(self.exchange, marks), BATCH):
             now = self.clock()
             with transaction.atomic():
                 banks.bump()
@@ -691,16 +700,6 @@ class _Running:
         return run
 
 
-class _Known(msgspec.Struct, frozen=True, gc=False):
-    """A claim as it stands."""
-
-    pk: int
-    entry: int
-    digest: int
-    voices: str
-    gone: bool
-
-
 class _Listed(msgspec.Struct, frozen=True):
     """What a source lists new or otherwise than before."""
 
@@ -712,7 +711,10 @@ class _Listed(msgspec.Struct, frozen=True):
 
 
 class _TakeOver:
-    """Takes over one page, in the caller's transaction."""
+    """Takes over one page: `read` compares it with what there is, `write` changes that, in the caller's short transaction.
+
+    What is compared meanwhile stays so: who holds the exchange's lease is alone in changing its claims.
+    """
 
     def __init__(self, exchange: Exchange, run: Run, targets: dict[str, Bank], by: str, now: datetime) -> None:
         self.exchange = exchange
@@ -721,13 +723,19 @@ class _TakeOver:
         self.by = by
         self.now = now
         self.counts: Counter[str] = Counter()
+        self._aside: list[Aside] = []
+        self._going: list[int] = []
+        self._live: dict[str, list[_Listed]] = {}
+        self._said: list[Record] = []
 
-    def page(self, page: Page) -> Counter[str]:
-        aside = [one for one in page.records if isinstance(one, Aside)]
+    def read(self, page: Page) -> None:
+        self._aside = [one for one in page.records if isinstance(one, Aside)]
+        self._said = [one for one in page.records if isinstance(one, Record) and not one.kind and not one.gone]
         latest = _latest(page.records)
-        known = self._known(latest)
-        going = [known[key].pk for key, one in latest.items() if one.gone and key in known and not known[key].gone]
-        live: dict[str, list[_Listed]] = {}
+        known = _known(self.exchange, latest)
+        self._going = [
+            known[key].pk for key, one in latest.items() if one.gone and key in known and not known[key].gone
+        ]
         for key, one in latest.items():
             if one.gone or one.kind not in self.targets:
                 continue
@@ -738,52 +746,42 @@ class _TakeOver:
                 value = canonical(one.kind, one.value)
             except BadInput as problem:
                 why = f"{problem.where}: {problem.what}" if problem.where else problem.what
-                aside.append(Aside(key, one.value[:200], why))
+                self._aside.append(Aside(key, one.value[:200], why))
                 continue
-            live.setdefault(one.kind, []).append(_Listed(key, value, one, said, before))
+            self._live.setdefault(one.kind, []).append(_Listed(key, value, one, said, before))
+
+    def write(self) -> Counter[str]:
         left: set[int] = set()
         words: list[banks.NewOpinion] = []
-        for kind, listed in live.items():
+        for kind, listed in self._live.items():
             left |= self._list(self.targets[kind], listed, words)
         if left:
             self._let_go(left)
-        self.withdraw(going)
-        words += self._words([one for one in page.records if isinstance(one, Record) and not one.kind and not one.gone])
+        self.withdraw(self._going)
+        words += self._words(self._said)
         banks.keep_opinions(words, now=self.now)
-        self._set_aside(aside)
+        self._set_aside(self._aside)
         return self.counts
-
-    def _known(self, keys: Iterable[str]) -> dict[str, _Known]:
-        out: dict[str, _Known] = {}
-        for part in _batched(keys, BATCH):
-            rows = Claim.objects.filter(exchange=self.exchange, key__in=part)
-            found = rows.values_list("key", "pk", "entry_id", "digest", "voices", "gone_at")
-            for key, pk, entry, said, voices, gone_at in found:
-                out[key] = _Known(pk, entry, said, voices, gone_at is not None)
-        return out
 
     def _list(self, bank: Bank, listed: Sequence[_Listed], words: list[banks.NewOpinion]) -> set[int]:
         """Put what is listed into `bank`; gives the entries that these keys named before, where they name others now."""
         by_value = {one.value: one.record for one in listed}
-        there = self._entries(bank, by_value)
-        # What a person here withdrew stays withdrawn, whatever others list.
-        wanted = [v for v in by_value if v not in there or (there[v][1] and there[v][2].startswith(_LISTED_BY))]
-        self.counts["kept_out"] += sum(1 for _, gone, by in there.values() if gone and not by.startswith(_LISTED_BY))
         new = [
             banks.NewEntry(
-                value=value, label=by_value[value].label, note=by_value[value].note, source=self.exchange.name,
-                quality=by_value[value].quality, foreign=True,
+                value=value, label=one.label, note=one.note, source=self.exchange.name, quality=one.quality, foreign=True,
             )
-            for value in wanted
+            for value, one in by_value.items()
         ]  # fmt: skip
-        added = banks.add_entries(bank, new, by=self.by, now=self.now)
+        # What a person here withdrew stays withdrawn, whatever others list.
+        added = banks.add_entries(bank, new, by=self.by, now=self.now, revives=_LISTED_BY)
+        self.counts["kept_out"] += added.kept_out
         self.counts["added"] += added.added
         self.counts["revived"] += added.revived
         self.counts["known"] += len(by_value) - added.added - added.revived
         self._set_aside([Aside(one.value[:200], one.value[:200], one.reason) for one in added.set_aside])
         refused = {one.place for one in added.set_aside}
-        taken = (value for place, value in enumerate(wanted, 1) if place not in refused)
-        ids = {value: pk for value, (pk, _, _) in there.items()} | dict(zip(taken, added.entries, strict=True))
+        taken = (value for place, value in enumerate(by_value, 1) if place not in refused)
+        ids = dict(zip(taken, added.entries, strict=True))
         left: set[int] = set()
         silent: list[tuple[int, str]] = []
         rows = []
@@ -810,7 +808,7 @@ class _TakeOver:
 
     def _unsay(self, silent: Sequence[tuple[int, str]]) -> None:
         """Forget what these voices said of these entries, where nothing that the source lists says it any more."""
-        for part in _batched(silent, BATCH // 2):
+        for part in batched(silent, BATCH // 2):
             entries = {entry for entry, _ in part}
             rows = Claim.objects.filter(exchange=self.exchange, entry__in=entries, gone_at=None)
             still = {(entry, who) for entry, said in rows.values_list("entry_id", "voices") for who in said.split("\n")[:-1]}  # fmt: skip
@@ -819,18 +817,10 @@ class _TakeOver:
             gone = [pk for pk, *one in kept.values_list("pk", "entry_id", "source") if tuple(one) in going]
             Opinion.objects.filter(pk__in=gone).delete()
 
-    def _entries(self, bank: Bank, values: Iterable[str]) -> dict[str, tuple[int, bool, str]]:
-        out: dict[str, tuple[int, bool, str]] = {}
-        for part in _batched(values, BATCH):
-            rows = Entry.objects.filter(bank=bank, value__in=part)
-            for value, pk, gone, by in rows.values_list("value", "pk", "withdrawn_at", "withdrawn_by"):
-                out[value] = (pk, gone is not None, by)
-        return out
-
     def withdraw(self, claims: Sequence[int]) -> None:
         """The source lists these claims no more."""
         entries: set[int] = set()
-        for part in _batched(claims, BATCH):
+        for part in batched(claims, BATCH):
             rows = Claim.objects.filter(pk__in=part, gone_at=None)
             entries |= set(rows.values_list("entry_id", flat=True))
             self.counts["unlisted"] += rows.update(gone_at=self.now)
@@ -838,7 +828,7 @@ class _TakeOver:
 
     def _let_go(self, entries: set[int]) -> None:
         """Withdraw those of `entries` that nobody lists any more and that no person here holds."""
-        for part in _batched(sorted(entries), BATCH):
+        for part in batched(sorted(entries), BATCH):
             ours = set(Claim.objects.filter(exchange=self.exchange, entry__in=part, gone_at=None).values_list("entry_id", flat=True))  # fmt: skip
             silent = [entry for entry in part if entry not in ours]
             name = self.exchange.name
@@ -862,7 +852,7 @@ class _TakeOver:
         while asked:
             by_key = {f"{key}#{at}" if at else key: key for key in asked for at in range(first, first + MANY_VALUES)}
             asked = []
-            for name, claim in self._known(by_key).items():
+            for name, claim in _known(self.exchange, by_key).items():
                 if not claim.gone:
                     entries[by_key[name]].append(claim.entry)
                 if name.endswith(f"#{first + MANY_VALUES - 1}"):

@@ -6,14 +6,16 @@ into an outbox, once for each thing and word; from there it is sent until the so
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q, QuerySet, Sum
 
+from redshank.banks.current import batched
 from redshank.banks.models import MatchCount
 from redshank.core import Problem
 from redshank.exchanges import services
@@ -37,10 +39,16 @@ def queue(*, now: datetime) -> int:
     return sum(_queue(exchange, now) for exchange in due)
 
 
-def _queue(exchange: Exchange, now: datetime) -> int:
-    since, until = exchange.told_until or exchange.created_at, now - SETTLED
-    if until <= since:
-        return 0
+class Heard(NamedTuple):
+    """Of one source's claims: those with which people agree, those with which they do not, and, by claim, events that met one."""
+
+    agreed: QuerySet[Claim]
+    doubted: QuerySet[Claim]
+    seen: QuerySet[Any]
+
+
+def heard(exchange: Exchange, since: datetime, until: datetime) -> Heard:
+    """What happened here, after `since` and until `until`, with what `exchange` gave."""
     claims = Claim.objects.filter(exchange=exchange)
     agreed = claims.filter(entry__confirmed_at__gt=since, entry__confirmed_at__lte=until, entry__withdrawn_at=None)
     doubted = claims.filter(
@@ -48,18 +56,40 @@ def _queue(exchange: Exchange, now: datetime) -> int:
         | Q(entry__withdrawn_at__gt=since, entry__withdrawn_at__lte=until, entry__withdrawn_by__startswith="user:")
     )
     hour = since.replace(minute=0, second=0, microsecond=0)
-    seen = (
-        MatchCount.objects.filter(hour__gte=hour, entry__claims__exchange=exchange)
-        .values_list("entry__claims")
-        .annotate(events=Sum("count"))
-    )
+    counts = MatchCount.objects.filter(hour__gte=hour, entry__claims__exchange=exchange)
+    return Heard(agreed, doubted, counts.values_list("entry__claims").annotate(events=Sum("count")))
+
+
+def rows_of(exchange: Exchange, *, now: datetime) -> Iterator[tuple[str, str, str, str, int]]:
+    """All that its people may want to know: the source's key of a thing, its kind, the thing, a word of `Says`, and how many
+    events met it. For sources that cannot be told from here.
+    """
+    said = heard(exchange, exchange.created_at, now)
+    names = ("key", "entry__bank__kind", "entry__value")
+    for says, claims in (("agrees", said.agreed), ("disagrees", said.doubted)):
+        for key, kind, value in claims.order_by("key").values_list(*names).iterator():
+            yield key, kind, value, says, 0
+    for part in batched(said.seen.order_by("entry__claims").iterator(), ROWS):
+        events = {pk: count for pk, count in part if pk is not None}
+        rows = Claim.objects.filter(pk__in=events, exchange=exchange).order_by("key").values_list("pk", *names)
+        for pk, key, kind, value in rows:
+            yield key, kind, value, "seen", events[pk]
+
+
+def _queue(exchange: Exchange, now: datetime) -> int:
+    since, until = exchange.told_until or exchange.created_at, now - SETTLED
+    if until <= since:
+        return 0
+    agreed, doubted, seen = heard(exchange, since, until)
+    takes = services.kind_of(exchange).takes
     made = 0
     with transaction.atomic():
         if not Exchange.objects.filter(pk=exchange.pk, told_until=exchange.told_until).update(told_until=until):
             return 0  # Another worker looked.
         for says, rows in (("agrees", agreed), ("disagrees", doubted)):
             made += _put(says, dict.fromkeys(rows.values_list("pk", flat=True), 0), now)
-        made += _put("seen", {pk: count for pk, count in seen if pk is not None}, now)
+        if "seen" in takes:
+            made += _put("seen", {pk: count for pk, count in seen if pk is not None}, now)
     return made
 
 

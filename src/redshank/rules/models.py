@@ -4,6 +4,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from redshank.jobs.models import Job
+
 
 class ConsoleRule(models.Model):
     """A rule that is written in the console. Which of its versions are in force, if any; two at most, one in each mode."""
@@ -74,15 +76,8 @@ class RuleRevision(models.Model):
     number = models.BigIntegerField(default=0)
 
 
-class BacktestJob(models.Model):
-    """Rules that are to be tried on a stretch of the past: by a worker, whichever takes it up. It outlives its workers."""
-
-    class State(models.TextChoices):
-        WAITING = "waiting"
-        RUNNING = "running"
-        DONE = "done"
-        FAILED = "failed"
-        CANCELED = "canceled"
+class BacktestJob(Job):
+    """Rules that are to be tried on a stretch of the past. What is done of it is counted in files."""
 
     rules = models.JSONField(
         help_text='A list of {"id", "version", "text"}; the latter two are null for rules of files.'
@@ -90,25 +85,13 @@ class BacktestJob(models.Model):
     since = models.DateTimeField(null=True, blank=True)
     until = models.DateTimeField(null=True, blank=True)
     network = models.CharField(max_length=63, blank=True)
-    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    asked_at = models.DateTimeField()
-    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    leased_until = models.DateTimeField(null=True, blank=True, help_text="A worker is at it until then.")
-    files_done = models.PositiveIntegerField(default=0)
-    files = models.PositiveIntegerField(default=0)
-    ended_at = models.DateTimeField(null=True, blank=True)
     result = models.TextField(blank=True, help_text="What came out, as JSON.")
-    error = models.TextField(blank=True)
 
-    class Meta:
-        ordering = ("-id",)
+    class Meta(Job.Meta):
+        verbose_name = "backtest"
         indexes = (
             models.Index(fields=("id",), condition=Q(state__in=("waiting", "running")), name="backtest_job_due"),
         )
-
-    def __str__(self) -> str:
-        return f"backtest {self.pk}"
 
 
 class CounterName(models.Model):

@@ -16,6 +16,7 @@ from redshank.web.views import (
     case,
     common,
     exchanges,
+    imports,
     media,
     peers,
     queue,
@@ -76,7 +77,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("banks/<slug:name>", banks.bank, name="bank"),
     path("banks/<slug:name>/change", banks.change, name="bank_change"),
     path("banks/<slug:name>/add", banks.add, name="bank_add"),
-    path("banks/<slug:name>/import", banks.bulk, name="bank_import"),
+    path("banks/<slug:name>/import", imports.bulk, name="bank_import"),
+    path("banks/<slug:name>/imports/<int:job_id>", imports.one, name="import"),
+    path("banks/<slug:name>/imports/<int:job_id>/status", imports.status, name="import_status"),
+    re_path(
+        r"^banks/(?P<name>[-\w]{1,64})/imports/(?P<job_id>\d{1,18})/(?P<what>release|cancel|discard)$",
+        imports.step,
+        name="import_step",
+    ),
     path("banks/<slug:name>/entries/<int:entry_id>", banks.entry, name="entry"),
     re_path(
         r"^banks/(?P<name>[-\w]{1,64})/entries/(?P<entry_id>\d{1,18})/"
@@ -121,6 +129,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("exchanges/<slug:name>", exchanges.exchange, name="exchange"),
     path("exchanges/<slug:name>/change", exchanges.change, name="exchange_change"),
     path("exchanges/<slug:name>/set-aside.csv", exchanges.set_aside, name="exchange_aside"),
+    path("exchanges/<slug:name>/told.csv", exchanges.told, name="exchange_told"),
     re_path(
         r"^exchanges/(?P<name>[-\w]{1,64})/(?P<what>release|discard|ask|look|full|pause|resume|noticed)$",
         exchanges.step,

@@ -77,6 +77,8 @@ STATES: Words = {
     "broken": _("left out"),
     "running": _("running"),
     "done": _("done"),
+    "looked": _("waits for a person"),
+    "imported": _("imported"),
 }
 VERBS: Words = {
     "remove": _("Remove"),
@@ -189,6 +191,7 @@ STEPS: Words = {
     "event.looked_back": _("found in the past"),
     "events.accepted": _("events accepted"),
     "bank.created": _("bank made"),
+    "bank.imported": _("file imported into a bank"),
     "bank.changed": _("bank changed"),
     "entry.added": _("entries added to a bank"),
     "entry.withdrawn": _("entries withdrawn from a bank"),

@@ -148,14 +148,17 @@ def _records(row: dict[str, Any], kind: str, place: str) -> list[Record | Aside]
     """What a row of any list says: one value with its kind, or columns named after kinds."""
 
     def text(names: Iterable[str], most: int = 10_000) -> str:
-        return next((str(row[name])[:most] for name in names if row.get(name) not in (None, "")), "")
+        for name in names:
+            if (said := row.get(name)) not in (None, ""):
+                return str(said)[:most]
+        return ""
 
-    gone = any(str(row.get(name) or "").strip().lower() not in _NO for name in GONE)
+    gone = any(str(row[name] or "").strip().lower() not in _NO for name in GONE if name in row)
     quality = text(("quality",))
     if quality and not (quality.isascii() and quality.isdigit() and int(quality[:9]) <= 100):
         return [Aside(place, str(row)[:200], f"a quality of {quality[:20]!r}; it is 0 to 100")]
     said = text(KIND_NAMES).lower().replace("-", "") or kind
-    found = [(said, text(VALUE))] if text(VALUE) else [(name, str(row[name])) for name in NAMED if row.get(name)]
+    found = [(said, value)] if (value := text(VALUE)) else [(name, str(row[name])) for name in NAMED if row.get(name)]
     if not found:
         return [Aside(place, str(row)[:200], "no value")]
     key = text(("id", "key", "uuid"))

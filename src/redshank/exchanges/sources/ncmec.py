@@ -122,9 +122,7 @@ def _time(seconds: int) -> str:
 
 
 def tell(ask: Ask, said: Said) -> None:
-    """Vote for or against the fingerprint that `said.ref` names. That a thing was merely seen has no place there."""
-    if said.says == "seen":
-        return
+    """Vote for or against the fingerprint that `said.ref` names."""
     base = ask.address.rstrip("/")
     root = ET.Element("feedbackSubmission", xmlns=NAMESPACE)
     if said.says == "agrees":
@@ -152,6 +150,7 @@ KIND = Kind(
     about="NCMEC hash sharing, and feeds of its shape",
     fetch=fetch,
     tell=tell,
+    takes=("agrees", "disagrees"),
     options=(Option("reason", "GUID of the reason that is given when we disagree"),),
     secret="USER:PASSWORD",  # noqa: S106 - says what it is
 )

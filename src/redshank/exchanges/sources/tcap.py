@@ -107,4 +107,6 @@ KIND = Kind(
     address="https://app.terrorismanalytics.org",
     options=(Option("ideology", "islamist or far-right; empty: all"),),
     secret="USER:PASSWORD",  # noqa: S106 - says what it is
+    untold="TCAP takes feedback on single hashes under docs.terrorismanalytics.org/docs/api-services/hash-feedback. Redshank "
+    "does not send it: give them the file, or report there what is wrong.",
 )

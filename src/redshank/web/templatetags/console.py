@@ -231,6 +231,8 @@ _TONES = {
     "broken": ("red", "warn"),
     "running": ("blue", "play"),
     "done": ("green", "check"),
+    "looked": ("amber", "eye"),
+    "imported": ("green", "check"),
 }
 
 

@@ -18,6 +18,7 @@ from redshank.cases.models import Case
 from redshank.cases.services import decided
 from redshank.core import BadInput, Problem
 from redshank.enforcement.models import Connector
+from redshank.jobs.services import cancel as cancel_job
 from redshank.rules import jobs, services
 from redshank.rules.backtest import Backtest, Day, Sample, Tried
 from redshank.rules.models import BacktestJob, ConsoleRule, RuleVersion
@@ -218,7 +219,7 @@ def _progress(job: BacktestJob) -> dict[str, Any]:
 @needs("rules.change")
 def cancel(request: Asked, job_id: int) -> HttpResponse:
     """End a backtest that has not ended."""
-    if jobs.cancel(_job(job_id), now=timezone.now()):
+    if cancel_job(_job(job_id), now=timezone.now()):
         messages.success(request, _("The backtest is canceled."))
     else:
         messages.info(request, _("It had ended already."))

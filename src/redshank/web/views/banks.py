@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -44,16 +42,10 @@ PAGE = 50
 LARGE = 100_000
 """Entries of a bank beyond which its page looks for values by their beginning alone: looking into each takes too long."""
 DAYS = 30
-MOST = 64 * 1024 * 1024
-"""Bytes of a file that is imported here; the command line takes any."""
-SAMPLES = 8
 OF_BANK = ("paused", "harmless")
 """States that all entries of a bank share, and its page shows once."""
-KEPT_SECONDS = 3600
-"""A file that was looked at waits so long for the word to import it."""
 STOPS = ("withdrawn", "quarantined", "expired", "paused", "weak")
 """States in which an entry matches nothing by itself, or no rule sees it."""
-_TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
 def _actor(request: Asked) -> str:
@@ -243,64 +235,6 @@ def _tell(request: Asked, added: services.Added) -> None:
     (messages.success if count else messages.info)(request, said)
     for one in added.set_aside[:5]:
         messages.error(request, _("Set aside: %(value)s: %(why)s") % {"value": one.value[:60], "why": one.reason})
-
-
-@require_http_methods(["GET", "POST"])
-@needs("banks.change")
-def bulk(request: Asked, name: str) -> HttpResponseBase:
-    """Import a file: first what it would do, then, when a person says so, doing it."""
-    found = _bank(name)
-    context: dict[str, Any] = {"bank": found, "most": MOST}
-    token = request.POST.get("token", "")
-    if request.method == "GET":
-        return render(request, "console/bank_import.html", context)
-    try:
-        if token:
-            place = _waiting(request, found, token)
-            with place.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-                added = services.import_entries(found, lines, by=_actor(request), now=timezone.now())
-            place.unlink(missing_ok=True)
-            _tell(request, added)
-            return redirect("bank", name)
-        upload = request.FILES.get("file")
-        if upload is None:
-            raise BadInput(_("no file was given"))
-        token = secrets.token_hex(16)
-        place = _place(request, found, token)
-        _keep(upload, place)
-        with place.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-            preview = services.rehearse_import(found, lines)
-        with place.open(encoding="utf-8", errors="surrogateescape", newline="") as lines:
-            samples = services.first_rows(found, lines, SAMPLES)
-    except Problem as problem:
-        return render(request, "console/bank_import.html", {**context, "problem": problem}, status=422)
-    total = preview.added + preview.revived
-    context |= {"preview": preview, "samples": samples, "token": token, "filename": upload.name, "total": total}
-    return render(request, "console/bank_import.html", context)
-
-
-def _place(request: Asked, bank: Bank, token: str) -> Path:
-    return Path(settings.DATA_DIR) / "imports" / f"{bank.pk}-{request.user.pk}-{token}"
-
-
-def _waiting(request: Asked, bank: Bank, token: str) -> Path:
-    place = _place(request, bank, token) if _TOKEN.fullmatch(token) else None
-    if place is None or not place.exists():
-        raise BadInput(_("this file does not wait any more"), hint=_("Choose it again."))
-    return place
-
-
-def _keep(upload: UploadedFile[Any], place: Path) -> None:
-    """Keep a file until somebody says what is to become of it; forget those that waited too long."""
-    if upload.size is None or upload.size > MOST:
-        raise BadInput(_("the file is too large"), hint=_("redshank banks import takes it."))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    for old in place.parent.iterdir():
-        if old.stat().st_mtime < time.time() - KEPT_SECONDS:
-            old.unlink(missing_ok=True)
-    with place.open("wb") as out:
-        for chunk in upload.chunks():
-            out.write(chunk)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from redshank.audit.models import Entry as Logged
 from redshank.banks.models import Bank
 from redshank.core import BadInput, Problem
-from redshank.exchanges import giving, running, services, sharing
+from redshank.exchanges import giving, running, services, sharing, telling
 from redshank.exchanges.models import Claim, Exchange, Run, SetAside, Share, Shared, Telling
 from redshank.exchanges.sources import KINDS
 from redshank.exchanges.weighing import Diff
@@ -98,6 +99,8 @@ def exchange(request: Asked, name: str) -> HttpResponseBase:
         "told": told,
         "trouble": Telling.objects.filter(claim__exchange=one).exclude(last_error="").order_by("-due_at").first(),
         "can_be_told": one.kind in KINDS and KINDS[one.kind].tell is not None,
+        "untold": KINDS[one.kind].untold if one.kind in KINDS else "",
+        "says_seen": one.kind in KINDS and "seen" in KINDS[one.kind].takes,
         "may_run": request.user.may("exchanges.run"),
         "may_change": request.user.may("exchanges.change"),
     }
@@ -150,11 +153,25 @@ def set_aside(request: Asked, name: str) -> HttpResponseBase:
     def lines() -> Iterator[list[Any]]:
         yield ["run", "place", "value", "reason"]
         for row in rows.values_list("run", "place", "value", "reason").iterator():
-            # A spreadsheet runs what begins so; what strangers sent is never run.
-            yield [f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t" and cell else cell for cell in row]
+            yield _plain(row)
 
     writer = csv.writer(_Echo())
     return _download(f"{name}-set-aside.csv", (writer.writerow(line) for line in lines()), "text/csv")
+
+
+@require_GET
+@needs("exchanges.view")
+def told(request: Asked, name: str) -> HttpResponseBase:
+    """What people here think of what a source gave, and what of it was seen, as CSV for its people."""
+    rows = telling.rows_of(_exchange(name), now=timezone.now())
+    lines: Iterator[tuple[Any, ...]] = chain([("key", "kind", "value", "says", "events")], rows)
+    writer = csv.writer(_Echo())
+    return _download(f"{name}-told.csv", (writer.writerow(_plain(line)) for line in lines), "text/csv")
+
+
+def _plain(line: Iterable[Any]) -> list[Any]:
+    """A spreadsheet runs what begins so; what strangers sent is never run."""
+    return [f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t" and cell else cell for cell in line]
 
 
 class _Echo:
