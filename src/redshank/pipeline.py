@@ -316,6 +316,7 @@ class Walker:
             account_labels=labels.get((seen.event.network, account.id), frozenset()) if account else frozenset(),
             media=seen.media,
             ties=self.ties.get((seen.event.network, account.id), ()) if account else None,
+            holds=self.known.holds,
         )
 
     def _judge(self, seen: Seen, findings: tuple[Finding, ...], facts: Facts) -> Verdict:
@@ -680,14 +681,12 @@ def _walk_tied(about: ProfileRecord, standing: Sequence[TieRecord], *, now: date
     hashes = lookback.hashes_of(walked.network, walked.event_id)
     ties = _as_facts(standing)
     rules = current_rules()
-    counts = _counts_again(rules, Facts(event, findings, now, labels, hashes))
+    facts = Facts(event, findings, now, labels, hashes, ties=(), holds=banks.known().holds)
+    facts.counts = _counts_again(rules, facts)
     # The occasion is the tie: what the rules asked for without it was done when the event was walked.
-    without = rules.evaluate(Facts(event, findings, now, labels, hashes, (), counts))[0]
-    had = {fired.rule for fired in without}
-    fired = tuple(
-        one for one in rules.evaluate(Facts(event, findings, now, labels, hashes, ties, counts))[0]
-        if one.rule not in had
-    )  # fmt: skip
+    had = {fired.rule for fired in rules.evaluate(facts)[0]}
+    facts.ties = ties
+    fired = tuple(one for one in rules.evaluate(facts)[0] if one.rule not in had)
     if not fired:
         return
     blobs = msgspec.json.decode(walked.blobs) if walked.blobs else {}
@@ -741,11 +740,12 @@ def _walk_again(network: str, event_id: str, known: Known, *, now: datetime) -> 
         labels = archive.labels_of([(network, account.id)]).get((network, account.id)) if account else None
         rules = current_rules()
         ties = _ties_of([event]).get((network, account.id), ()) if account else None
-        counts = _counts_again(rules, Facts(event, before.findings, now, labels or frozenset(), hashes))
+        facts = Facts(event, before.findings, now, labels or frozenset(), hashes, ties, holds=known.holds)
+        facts.counts = _counts_again(rules, facts)
 
         def fires(findings: Sequence[Finding]) -> tuple[Fired, ...]:
-            seen = tuple(finding for finding in findings if not _is_withheld(finding))
-            return rules.evaluate(Facts(event, seen, now, labels or frozenset(), hashes, ties, counts))[0]
+            facts.findings = tuple(finding for finding in findings if not _is_withheld(finding))
+            return rules.evaluate(facts)[0]
 
         was = fires(kept)
         fired = tuple(one for one in fires((*kept, *new)) if one not in was)

@@ -13,6 +13,7 @@ from redshank.core import (
     AccountDeleted,
     AccountUpdated,
     ActionUpdated,
+    BankTexts,
     Finding,
     FollowCreated,
     Match,
@@ -28,10 +29,21 @@ from redshank.core import (
     Tie,
     Whole,
 )
+from redshank.matching import holder
 from redshank.rules import Facts, load_rules
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 LISTS = {"handles": frozenset(("iron", "wolf", "a")), "empty": frozenset()}
+BANKS = {
+    "hosts": BankTexts("domain", frozenset(("example", "iron.example"))),
+    "links": BankTexts("url", frozenset(("https://a.example/*", "https://b.example/"))),
+    "names": BankTexts("name", frozenset(("iron", "wolf77", "мир"))),
+    "terms": BankTexts("term", frozenset(("march", "dm for invite", "мир"))),
+    "files": BankTexts("sha256", frozenset(("a" * 64,))),
+    "pictures": BankTexts("pdq"),
+}
+"""Banks by kind; of the last no text is asked, and there is no other one."""
+HOLDS = holder(BANKS)
 WORDS = ("iron", "WOLF", "march", "dm for invite", "Straße", "мир", "", "a", "77", "join the march")
 
 
@@ -60,7 +72,7 @@ def post(text="", **account):
 
 def facts(event, findings=(), labels=(), media=None):
     """Facts about an event, judged at its own time."""
-    return Facts(event, tuple(findings), NOW, frozenset(labels), media or {})
+    return Facts(event, tuple(findings), NOW, frozenset(labels), media or {}, holds=HOLDS)
 
 
 def finding(kind="sha256", severity=5, field="post.text", **match):
@@ -71,6 +83,10 @@ def finding(kind="sha256", severity=5, field="post.text", **match):
 
 # --- events -------------------------------------------------------------------------------------------------------
 
+_links = st.lists(
+    st.sampled_from(("https://a.example/x", "iron.example", "https://www.b.example", "HTTP://X.iron.example/a?b=1", "no link", "a@b")),
+    max_size=3,
+).map(tuple)  # fmt: skip
 texts = st.lists(st.sampled_from(WORDS), max_size=4).map(" ".join)
 _maybe = lambda strategy: st.none() | strategy  # noqa: E731
 _media = st.builds(
@@ -92,7 +108,7 @@ _accounts = st.builds(
     ),
     followers=_maybe(st.integers(0, 20)),
     posts=_maybe(st.integers(0, 5)),
-    links=st.lists(st.sampled_from(("https://a.example/x", "iron.example")), max_size=2).map(tuple),
+    links=_links,
     avatar=_maybe(_media),
 )
 _posts = st.builds(
@@ -100,6 +116,7 @@ _posts = st.builds(
     id=st.just("p1"),
     text=texts,
     language=_maybe(st.sampled_from(("en", "en-GB", "de"))),
+    links=_links,
     mentions=st.lists(st.sampled_from(("a", "b")), max_size=3).map(tuple),
     media=st.lists(_media, max_size=2).map(tuple),
     reply_to=_maybe(st.just("p0")),
@@ -158,15 +175,12 @@ class _Hashes(msgspec.Struct):
     sha256: str
 
 
-_some_links = st.lists(st.sampled_from(("https://a.example/x", "iron.example", "https://b.example")), max_size=3).map(
-    tuple
-)
 streams = st.lists(
     st.tuples(
         st.deferred(lambda: all_facts),
         st.sampled_from((0, 1, 59 * 60, 60 * 60, 61 * 60, -60 * 60, 24 * 3600, 86_399, -86_400, 7 * 86_400, 3 * 86_400)),
         st.integers(0, 2),
-        _some_links,
+        _links,
     ),
     min_size=1, max_size=12,
 ).map(lambda steps: list(_streamed(steps)))  # fmt: skip
@@ -185,7 +199,7 @@ def _streamed(steps):
         if (wrote := getattr(found.event, "post", None)) is not None:
             changes["post"] = msgspec.structs.replace(wrote, links=links)
         event = msgspec.structs.replace(found.event, **changes)
-        yield Facts(event, found.findings, at, found.account_labels, found.media, found.ties)
+        yield Facts(event, found.findings, at, found.account_labels, found.media, found.ties, holds=HOLDS)
 
 
 all_facts = st.builds(
@@ -196,6 +210,7 @@ all_facts = st.builds(
     account_labels=st.frozensets(st.sampled_from(("trusted", "returned")), max_size=2),
     media=st.dictionaries(st.sampled_from(("m1", "m2")), st.just(_Hashes("c" * 64)), max_size=1),
     ties=_maybe(st.lists(_ties, max_size=2).map(tuple)),
+    holds=st.just(HOLDS),
 )
 
 # --- expressions ---------------------------------------------------------------------------------------------------
@@ -225,6 +240,7 @@ _durations = st.one_of(
     st.just("(account.age - hours(36))"),
     st.just("followed.age"),
 )
+_banks = st.sampled_from(sorted((*BANKS, "gone"))).map(lambda name: f'bank("{name}")')
 _orders = st.sampled_from(("<", "<=", ">", ">=", "==", "!="))
 _item_conditions = {
     "findings": (
@@ -254,6 +270,12 @@ _simple = st.one_of(
     st.tuples(_text_leaves, st.sampled_from(("==", "!=")), _words).map(" ".join),
     st.tuples(_text_leaves, st.sampled_from(('list("handles")', '["iron", "wolf"]', "account.links"))).map(" in ".join),
     st.tuples(_text_leaves, st.just('list("empty")')).map(" not in ".join),
+    st.tuples(_text_leaves, st.sampled_from(("in", "not in")), _banks).map(" ".join),
+    st.tuples(
+        st.sampled_from(("any", "all")), st.sampled_from(("x", "domain(x)", "domain(x)")), st.sampled_from(("in", "not in")),
+        _banks, st.sampled_from(("account.links", "post.links", "domains(post.links)")),
+    ).map(lambda t: f"{t[0]}({t[1]} {t[2]} {t[3]} for x in {t[4]})"),
+    st.sampled_from(('any(domain(x) == "iron.example" for x in account.links)', "len(links_in(account.bio)) > 0", "len(domains(post.links)) != 1")),
     st.tuples(_numbers, _orders, _numbers).map(" ".join),
     st.tuples(_leaf_numbers, st.just("<="), _leaf_numbers, st.just("<"), _numbers).map(" ".join),
     st.tuples(_durations, _orders, _durations).map(" ".join),

@@ -9,12 +9,14 @@ import ast
 import math
 import operator
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import re2
 
 from redshank.core import Frames, MediaUploaded
 from redshank.rules.schema import PASSING
-from redshank.text import fold
+from redshank.text import find_links, fold, normalize_link
+from tests.rules.making import BANKS
 
 COMPARE = {
     ast.Eq: operator.eq,
@@ -38,6 +40,36 @@ ARITHMETIC = {
 def evaluate(text, facts, lists=None, before=()):
     """The value of an expression: True, False or None for a truth value. `before` are the facts of what came before."""
     return _Reference(facts, lists or {}, before).value(ast.parse(text, mode="eval").body, {})
+
+
+class _Bank:
+    """What a bank of `making` holds, one by one."""
+
+    known: ClassVar = {}
+
+    def __init__(self, kind, values):
+        self.kind, self.values = kind, values
+
+    def __contains__(self, text):
+        return any(self.names(text, value) for value in self.values)
+
+    def names(self, text, value):
+        link = normalize_link(text)
+        match self.kind:
+            case "domain":
+                return link is not None and f".{link.host}".endswith(f".{value}")
+            case "url":
+                return link is not None and (
+                    link.url == value or (value.endswith("*") and link.url.startswith(value[:-1]))
+                )
+            case "name":
+                return "".join(char for char in fold(text).text if char.isalnum()) == value
+            case "term":
+                return fold(text).text.strip() == value
+        return text.lower() == value
+
+
+_Bank.known = {name: _Bank(bank.kind, bank.values) for name, bank in BANKS.items() if bank.kind != "pdq"}
 
 
 SPANS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
@@ -175,6 +207,8 @@ class _Reference:
             return False if False in found else None if None in found else True
         if name in ("count", "distinct"):
             return self.counted(name, tree)
+        if name == "bank":
+            return _Bank.known.get(tree.args[0].value)
         arguments = [self.value(node, variables) for node in tree.args]
         keywords = {keyword.arg: self.value(keyword.value, variables) for keyword in tree.keywords}
         if name == "known":
@@ -197,6 +231,12 @@ class _Reference:
                 return re2.search(rf"\p{{{script}}}", text.encode("utf-8", "replace")) is not None
             case "language", [tag, *tags]:
                 return any(f"{tag}-".lower().startswith(f"{wanted}-".lower()) for wanted in tags)
+            case "domain", [link]:
+                return self.domain(link)
+            case "domains", [links]:
+                return list(dict.fromkeys(host for link in links if (host := self.domain(link)) is not None))
+            case "links_in", [text]:
+                return [link for _, _, link in find_links(text)]
             case "len", [items]:
                 return len(items)
             case "tokens", [purpose]:
@@ -237,6 +277,11 @@ class _Reference:
                 found += ["one"] if name == "count" else other.texts(other.value(tree.args[0], {})) or ()
             highest = max(highest, len(found) if name == "count" else len(set(found)))
         return highest
+
+    @staticmethod
+    def domain(link):
+        found = normalize_link(link)
+        return found.host.removeprefix("www.") if found else None
 
     @staticmethod
     def texts(value):

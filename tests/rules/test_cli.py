@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 
+from redshank.banks import services as banks
 from redshank.cli import main
 from redshank.rules.library import FUNCTIONS
 from tests.rules.making import facts, post, rules_of
 from tests.rules.test_language import tree_of
 
+pytestmark = pytest.mark.django_db
 GOOD = """
 rules:
   - id: march
@@ -43,6 +46,28 @@ def test_check_counts_and_says_what_is_wrong(path):
     assert code == 1
     assert "rules.yaml:5:11: error: unknown function `contians`" in said
     assert "Did you mean `contains`?" in said
+
+
+def test_check_warns_of_banks_and_policies_that_the_store_does_not_have(path):
+    now = datetime(2026, 7, 1, tzinfo=UTC)
+    for name, kind in (("hosts", "domain"), ("pictures", "pdq"), ("gone", "domain")):
+        made = banks.make_bank(name, kind=kind, policy="recruitment", severity=3, by="system", now=now)
+    banks.change_bank(made, {"active": False}, by="system", now=now)
+    asked = ('bank("hosts")', 'bank("host")', 'bank("pictures")', 'bank("gone")')
+    whens = " or ".join([*(f"account.handle in {bank}" for bank in asked), 'matched("hosts", "picture", severity=2)'])
+    path.write_text(
+        GOOD.replace('contains(post.text, "join the march")', whens)
+        .replace("recruitment", "recruiting")
+        .split("    fires_on")[0]
+    )
+    code, said = run("check", path)
+    assert (code, said.count(" warning: "), "0 errors" in said or "5 warnings" in said) == (0, 5, True)
+    for message in (
+        'there is no bank "host", or it is switched off', "Did you mean `hosts`?", 'there is no bank "gone", or it is switched off',
+        'no text can be looked up in the bank "pictures", which is of kind pdq', 'Ask matched("pictures").',
+        'there is no bank "picture"', "Did you mean `pictures`?", "in force, there is no policy `recruiting`",
+    ):  # fmt: skip
+        assert message in said
 
 
 def test_check_and_test_take_the_rules_in_force():

@@ -240,10 +240,10 @@ def test_it_is_checked_as_it_will_run(mara: User) -> None:
         (5, "in force, there is no policy `recruitmen`", "Did you mean `recruitment`?"),
     ]
     matched = TEXT.replace("marching and", 'matched("slogan") and')
-    (bank,) = services.check_text(matched.split("    fires_on")[0], now=NOW, banks={"slogans"}).diagnostics
+    (bank,) = services.check_text(matched.split("    fires_on")[0], now=NOW, banks={"slogans": "term"}).diagnostics
     assert (bank.severity, bank.message, bank.hint) == (
         "warning",
-        "there is no bank `slogan`",
+        'there is no bank "slogan", or it is switched off',
         "Did you mean `slogans`?",
     )
     assert bank.excerpt[1].strip() == "^" * 6

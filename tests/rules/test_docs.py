@@ -30,7 +30,7 @@ def test_a_rule_file_of_the_docs_holds(block, tmp_path):
 
 
 def test_the_docs_have_rules_to_load():
-    assert len(BLOCKS) == 7
+    assert len(BLOCKS) == 8
 
 
 def test_the_mistake_in_the_docs_is_shown_as_they_say(tmp_path):

@@ -45,7 +45,9 @@ def lee() -> User:
 
 def run(stop: threading.Event | None = None, now: datetime = NOW) -> int:
     decided = {("marsh", "post", "p1"): True, ("marsh", "post", "p2"): False}
-    return jobs.run_next(decided=lambda: decided, stop=stop or threading.Event(), clock=lambda: now)
+    return jobs.run_next(
+        decided=lambda: decided, texts_of=lambda _: {}, stop=stop or threading.Event(), clock=lambda: now
+    )
 
 
 def test_a_draft_and_a_rule_of_a_file_are_tried_together(lee: User) -> None:
@@ -156,7 +158,7 @@ if __name__ == "__main__":
     services.rules_path = lambda: Path(sys.argv[2])
     if sys.argv[3] == "hang":
         jobs.backtest = lambda *args, told, **more: (told(0, 6), time.sleep(600))
-    print(jobs.run_next(decided=dict, stop=threading.Event()))
+    print(jobs.run_next(decided=dict, texts_of=lambda _: {}, stop=threading.Event()))
 """
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import duckdb
 import msgspec
 import pyarrow as pa
@@ -10,13 +12,15 @@ from hypothesis import strategies as st
 
 from redshank.archive.past import OLD_SCHEMA, PastEvent, table_of
 from redshank.core import Post, Verdict, encode_event, subject_of
+from redshank.matching import ASKED
 from redshank.rules.checker import Scope, check_expression
 from redshank.rules.explain import Explainer
 from redshank.rules.outcome import applies_to
 from redshank.rules.pushdown import push_down
 from redshank.rules.schema import BY_CLASS, EVENT_TYPES
+from redshank.rules.search import _look_up
 from redshank.rules.tree import walk
-from tests.rules.making import LISTS, all_facts, conditions, facts, post
+from tests.rules.making import BANKS, HOLDS, LISTS, all_facts, conditions, facts, post
 
 slow = settings(
     deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
@@ -79,7 +83,8 @@ def test_sql_finds_what_the_condition_is_true_of(when, given_facts, layout):
     # The past tells nothing that was reckoned here, and has no labels; what came is judged as of its receipt.
     given_facts = [facts(known.event, known.findings) for known in given_facts]
     tags = applies_to(tree, all_types=True, passing=frozenset())
-    pushed = push_down(tree, tags, layout)
+    functions = {bank: f"holds_{bank}" for bank, known in BANKS.items() if known.kind in ASKED}
+    pushed = push_down(tree, tags, layout, functions)
     event("exact" if pushed.exact else "narrowed")
     parts = [table_of([row(known)]) for known in given_facts]  # One by one: a table orders its events by their time.
     table = pa.concat_tables(parts).append_column("number", pa.array(range(len(parts))))
@@ -87,6 +92,8 @@ def test_sql_finds_what_the_condition_is_true_of(when, given_facts, layout):
         table = table.select([*OLD_SCHEMA.names, "number"])
     with duckdb.connect(":memory:") as database:
         database.register("events", table)
+        for bank, function in functions.items():
+            database.create_function(function, partial(_look_up, HOLDS, bank), ["VARCHAR"], "BOOLEAN", type="arrow")
         for name, items in pushed.lists.items():
             database.register(name, pa.table({"item": pa.array(sorted(items), pa.string())}))
         found = {number for (number,) in database.execute(f"SELECT number FROM events WHERE {pushed.where}").fetchall()}

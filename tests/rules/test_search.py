@@ -24,13 +24,13 @@ from redshank.rules.outcome import applies_to
 from redshank.rules.schema import BY_CLASS, PASSING
 from redshank.rules.search import Limits, Place, Question, check, every_row, refuse, search
 from redshank.rules.search_csv import _line, harmless
-from tests.rules.making import all_facts, facts, finding, post
+from tests.rules.making import BANKS, HOLDS, all_facts, facts, finding, post
 from tests.rules.test_pushdown import MANY, more, row, tree_of
 
 slow = settings(
     deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
-SCOPE = Scope(lambda _: None, {}, MANY, {}, refuse)
+SCOPE = Scope(lambda _: None, {}, MANY, {}, refuse, {name: bank.kind for name, bank in BANKS.items()})
 START = datetime(2026, 7, 1, tzinfo=UTC)
 LIMITS = Limits(seconds=60, threads=1)
 Pasts = st.lists(st.tuples(all_facts, st.integers(0, 72), st.sampled_from((1, 2, 0))), min_size=1, max_size=14)
@@ -42,7 +42,7 @@ def spread(given_past):
     for number, (known, hours, layout) in enumerate(given_past):
         at = START + timedelta(hours=hours)
         event = msgspec.structs.replace(known.event, id=f"e{number}", at=at)
-        out.append((searching.Facts(event, known.findings, at + timedelta(minutes=1)), layout))
+        out.append((searching.Facts(event, known.findings, at + timedelta(minutes=1), holds=HOLDS), layout))
     return out
 
 
@@ -60,7 +60,7 @@ def kept(root, known):
 @slow
 @given(more, Pasts, st.sampled_from(("account", "domain", "type", "bank", "language")))
 def test_a_search_is_a_look_at_every_event(when, given_past, by):
-    checked = check(when, SCOPE)
+    checked = check(when, SCOPE, texts_of=lambda names: {name: BANKS[name] for name in names if name in BANKS})
     if checked.question is None:
         return
     tree, known = tree_of(when), spread(given_past)
@@ -198,9 +198,11 @@ def test_the_searches_of_the_docs_and_of_the_page_are_good():
 
     text = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
     written = re.findall(r"^\| [^|]+ \| `([^`]+)` \|", text, re.MULTILINE)
-    assert len(written) == 7
+    assert len(written) == 8
     for when in (*written, *EXAMPLES):
-        assert not check(when, SCOPE).diagnostics, when
+        assert not check(when, Scope(lambda _: None, {}, MANY, {}, refuse, {"known-domains": "domain"})).diagnostics, (
+            when
+        )
 
 
 @pytest.mark.parametrize("when", ["", "len(post.text) == 4", "account.posts * 1 >= 0 or len(post.text) > 2"])

@@ -31,6 +31,7 @@ def plant_rules(now: datetime) -> dict[str, int]:
 
     from redshank import pipeline
     from redshank.archive.past_writer import write_due
+    from redshank.banks.services import texts_of
     from redshank.cases.services import decided
     from redshank.people.models import User
     from redshank.rules import jobs, services
@@ -67,7 +68,7 @@ def plant_rules(now: datetime) -> dict[str, int]:
     write_due(now=now, all_of_it=True)
     pipeline.accept([post(number) for number in range(20, 24)], now=now, actor="system")
     job = jobs.ask(["report-from-user"], [second], by=lee, now=now, since=now - timedelta(days=30))
-    jobs.run_next(decided=decided, stop=threading.Event())
+    jobs.run_next(decided=decided, texts_of=texts_of, stop=threading.Event())
     return {"job": job.pk, "breaker": _hold_back(now)}
 
 

@@ -15,6 +15,7 @@ from django.test import Client, override_settings
 
 from redshank import pipeline
 from redshank.archive import past_writer
+from redshank.banks.services import texts_of
 from redshank.cases import services as cases
 from redshank.cases.models import Case
 from redshank.core import Subject
@@ -278,7 +279,7 @@ def test_a_backtest_is_asked_for_run_and_shown() -> None:
     assert asked["Location"] == f"/backtests/{job.pk}"
     assert "waiting" in mara.get(f"/backtests/{job.pk}").content.decode()
     assert "HX-Refresh" not in mara.get(f"/backtests/{job.pk}/status")
-    jobs.run_next(decided=cases.decided, stop=threading.Event())
+    jobs.run_next(decided=cases.decided, texts_of=texts_of, stop=threading.Event())
     assert mara.get(f"/backtests/{job.pk}/status")["HX-Refresh"] == "true"
     page = mara.get(f"/backtests/{job.pk}").content.decode()
     assert "6 events" in page

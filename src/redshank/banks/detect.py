@@ -19,7 +19,7 @@ import numpy as np
 
 from redshank.banks.catalog import Catalog
 from redshank.banks.frames import good_frames, unpack_frames
-from redshank.banks.values import FILES, bare_name, space, weakness
+from redshank.banks.values import space, weakness
 from redshank.core import (
     Account,
     Event,
@@ -35,10 +35,10 @@ from redshank.core import (
     event_key,
 )
 from redshank.core.settings import MediaSettings
-from redshank.matching import TermIndex, link_forms
+from redshank.matching import ASKED, FILES, TermIndex, forms_of, link_forms
 from redshank.media import Frame, ImageHashes, MediaHashes, Variant, VideoHashes, VideoVariant
 from redshank.media.plugins import PluginIndex
-from redshank.text import Link, find_links, fold, normalize_link
+from redshank.text import Link, bare_name, find_links, fold, normalize_link
 
 if TYPE_CHECKING:
     from redshank.banks.parts import PartIndex
@@ -144,6 +144,7 @@ class Known:
         """Until when all that was looked up is in force, in seconds since 1970."""
         banks = list(banks)
         self._kinds = {bank.kind for bank in banks}
+        self._kind_of = {bank.name: bank.kind for bank in banks}
         self._sampled = {bank.name: bank.sampled for bank in banks if bank.sampled < 100}
         self._harmless = {bank.kind for bank in banks if bank.harmless}
         self._has_languages = any(bank.languages for bank in banks)
@@ -299,6 +300,23 @@ class Known:
         return [
             entry for entry in entries if (one := self._entries[entry]).bank.harmless or len(one.value) > most
         ]  # fmt: skip
+
+    def holds(self, bank: str, text: str) -> bool | None:
+        """Whether a bank holds what `text` names, as `forms_of` says; what is weak or in quarantine does not count.
+
+        None where no bank of that name is switched on, or it is of a kind that no text can be looked up in.
+        """
+        kind = self._kind_of.get(bank)
+        if kind not in ASKED:
+            return None
+        forms = forms_of(kind, text)
+        if kind == "term":  # They stand in an index of their own.
+            near = {entry for entry, _, _ in self._terms.find(fold(text))} if forms else ()
+            found = [pk for pk in self._in_force(near) if self._entries[pk].value in forms]
+        else:
+            found = self._exact((kind, form) for form in forms)
+        entries = (self._entries[pk] for pk in found)
+        return any(one.bank.name == bank and not (one.weak or one.quarantined) for one in entries)
 
     # Files, pictures and videos
 

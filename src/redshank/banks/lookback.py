@@ -22,8 +22,9 @@ from redshank.banks import segment
 from redshank.banks.detect import media_of
 from redshank.banks.frames import unpack_frames
 from redshank.banks.models import Bank, Entry, Seen
-from redshank.banks.values import FILES, weakness
+from redshank.banks.values import weakness
 from redshank.core import Event, Problem
+from redshank.matching import FILES
 from redshank.media import ImageHashes, MediaHashes, VideoHashes
 
 log = structlog.get_logger(__name__)

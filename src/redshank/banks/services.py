@@ -13,9 +13,9 @@ import io
 import re
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TextIO
 
 import msgspec
@@ -32,8 +32,9 @@ from redshank.banks.frames import pack_frames
 from redshank.banks.models import Bank, Entry, Opinion
 from redshank.banks.parted import keep_points
 from redshank.banks.rows import pick, put
-from redshank.banks.values import FILES, canonical, kinds, weakness
-from redshank.core import BadInput, Problem
+from redshank.banks.values import canonical, kinds, weakness
+from redshank.core import BadInput, BankTexts, Problem
+from redshank.matching import ASKED, FILES
 from redshank.media import Frame, ImageHashes, MediaHashes
 from redshank.policies import services as policies
 
@@ -226,6 +227,34 @@ def get_bank(name: str) -> Bank:
         )
         raise Problem("no such bank", where=name, hint=hint)
     return bank
+
+
+LOOKED_UP = 1_000_000
+"""Entries of a bank that a search or a backtest looks texts up in, at most."""
+
+
+def kinds_of_banks() -> dict[str, str]:
+    """The kind of each bank that is switched on, by its name."""
+    return dict(Bank.objects.filter(active=True).values_list("name", "kind"))
+
+
+def texts_of(names: Collection[str]) -> dict[str, BankTexts]:
+    """What those of the banks `names` that are switched on hold now, by name; of kinds that no text names, nothing.
+
+    What is weak or in quarantine is left out. Raises `Problem` for a bank that is too large to be handed on whole.
+    """
+    out = {}
+    for bank in Bank.objects.filter(active=True, name__in=names):
+        if bank.in_force > LOOKED_UP:
+            raise Problem(
+                f"a search or a backtest looks texts up in banks of up to {LOOKED_UP:,} entries; this one has {bank.in_force:,}",
+                where=f"bank {bank.name}", hint=f'Ask what was seen then: matched("{bank.name}").',
+            )  # fmt: skip
+        still = Q(expires_at=None) | Q(expires_at__gt=datetime.now(UTC))
+        entries = Entry.objects.filter(still, bank=bank, withdrawn_at=None, weak="", quarantined_at=None).order_by()
+        values = entries.values_list("value", flat=True).iterator() if bank.kind in ASKED else ()
+        out[bank.name] = BankTexts(bank.kind, frozenset(values))
+    return out
 
 
 # Entries

@@ -11,13 +11,11 @@ import re
 from collections.abc import Callable
 
 from redshank.core import BadInput
-from redshank.matching import canonical_domain, canonical_url
+from redshank.matching import FILES, canonical_domain, canonical_url
 from redshank.media import plugins
-from redshank.text import fold
+from redshank.text import bare_name, fold
 
 KINDS = ("pdq", "video", "md5", "sha1", "sha256", "sha512", "url", "domain", "term", "name")
-FILES = ("md5", "sha1", "sha256", "sha512")
-"""Kinds that tell a file by its bytes."""
 MAX_TERM = 200
 """Code points of a folded term."""
 MAX_VALUE = 2048
@@ -118,15 +116,6 @@ def _term(_kind: str, value: str) -> str:
     if len(term) == 1 and term.isascii():
         raise BadInput("a single character, which would match everywhere")
     return term
-
-
-def bare_name(text: str) -> str:
-    """A handle or display name as names are compared: folded, and of it letters and digits alone.
-
-    So "Iron Wolf", "@iron_wolf" and "iron.wolf@host" are one name.
-    """
-    local = text.strip().removeprefix("@").partition("@")[0]
-    return "".join(char for char in fold(local[: 50 * MAX_TERM]).text if char.isalnum())
 
 
 def _bare(_kind: str, value: str) -> str:

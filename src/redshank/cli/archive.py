@@ -77,13 +77,14 @@ def search(
     import msgspec
     from django.utils import timezone
 
+    from redshank.banks import services as banks
     from redshank.core import Problem
     from redshank.rules import searches
     from redshank.rules.search_csv import lines_of
 
     if as_csv and (as_json or by):
         raise click.UsageError("--csv gives events: neither --by nor --json go with it.")
-    checked = searches.check_search(expression)
+    checked = searches.check_search(expression, banks=banks.kinds_of_banks(), texts_of=banks.texts_of)
     for found in checked.diagnostics:
         click.echo(found.render(), err=True)
     if checked.question is None:

@@ -13,6 +13,7 @@ from redshank.cli._django import with_store
 from redshank.core import EventError, Problem
 
 if TYPE_CHECKING:
+    from redshank.rules import Installation
     from redshank.rules.precision import Precision
 
 _DAY = click.DateTime(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"])
@@ -31,13 +32,14 @@ def command() -> None:
 def check(path: Path | None, lists: Path | None) -> None:
     """Say all that is wrong with PATH (default: the rules in force), each with its place.
 
+    Banks and policies that this installation does not have are warned about, where its store is at hand.
     Exit code 0 where there are no errors, 1 where there are.
     """
     from datetime import UTC, datetime
 
     from redshank.rules import load
 
-    loaded = load(_path(path), _named(lists), now=datetime.now(UTC))
+    loaded = load(_path(path), _named(lists), now=datetime.now(UTC), installation=_installation())
     for found in loaded.diagnostics:
         click.echo(found.render() + "\n", err=True)
     errors = sum(found.severity == "error" for found in loaded.diagnostics)
@@ -149,13 +151,14 @@ def backtest(
     import msgspec
 
     from redshank.archive.past_writer import past
+    from redshank.banks.services import texts_of
     from redshank.cases.services import decided
-    from redshank.rules.backtest import Ruled
+    from redshank.rules.backtest import Ruled, with_banks
     from redshank.rules.backtest import backtest as try_all
 
     tried = try_all(
         past(),
-        Ruled(path=path, lists=_named(lists)),
+        with_banks(Ruled(path=path, lists=_named(lists)), texts_of),
         decided={"/".join(subject): acted for subject, acted in decided().items()},
         since=since and since.replace(tzinfo=UTC),
         until=until and until.replace(tzinfo=UTC),
@@ -215,6 +218,29 @@ def _path(path: Path | None) -> Path:
     from redshank.rules import DEFAULT_RULES
 
     return Path(settings.REDSHANK.rules) if settings.REDSHANK.rules else DEFAULT_RULES
+
+
+def _installation() -> Installation:
+    """What the store has that rules can name; nothing where there is no store here, or it does not answer."""
+    import django
+    from django.db import DatabaseError, connection
+
+    from redshank.rules import Installation
+    from redshank.web.config import read_settings
+
+    try:
+        ours = read_settings()
+        if not (ours.database or Path(ours.data_dir).exists()):
+            return Installation()  # Whoever checks files in a repository has no store, and is to get none by that.
+        django.setup()
+        if connection.vendor == "sqlite" and not Path(connection.settings_dict["NAME"]).exists():
+            return Installation()
+        from redshank.banks.services import kinds_of_banks
+        from redshank.policies.services import active
+
+        return Installation(banks=kinds_of_banks(), policies={policy.slug for policy in active()})
+    except (Problem, DatabaseError):
+        return Installation()
 
 
 def _named(path: Path | None) -> dict[str, frozenset[str]]:

@@ -313,10 +313,11 @@ class _Backtests(_Job):
     def step(self) -> int:
         from django.utils import timezone
 
+        from redshank.banks.services import texts_of
         from redshank.cases.services import decided
         from redshank.rules import jobs
 
-        if done := jobs.run_next(decided=decided, stop=self.stop):
+        if done := jobs.run_next(decided=decided, texts_of=texts_of, stop=self.stop):
             return done
         now = timezone.now()
         if self._forgot is None or now - self._forgot >= SWEEP_EVERY:

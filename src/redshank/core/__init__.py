@@ -1,6 +1,7 @@
 """The nouns that walk through the house: events, findings, verdicts, actions, settings. No I/O, no framework, no clock."""
 
 from redshank.core.actions import VERBS, Verb
+from redshank.core.banks import BankTexts
 from redshank.core.errors import BadInput, Problem
 from redshank.core.events import (
     Account,
@@ -47,6 +48,7 @@ __all__ = [
     "ActionUpdated",
     "AddLabel",
     "BadInput",
+    "BankTexts",
     "Effect",
     "Event",
     "EventError",

@@ -12,6 +12,7 @@ from redshank.rules.handbook import manual
 from redshank.rules.loader import (
     DEFAULT_RULES,
     Folder,
+    Installation,
     Loaded,
     Written,
     check,
@@ -28,6 +29,7 @@ __all__ = [
     "Diagnostic",
     "Facts",
     "Folder",
+    "Installation",
     "Loaded",
     "Rule",
     "RuleErrors",

@@ -2,8 +2,8 @@
 
 Every archived event is judged again, as of its receipt, with the findings of then, and nothing is done about it. Files
 are shared out among processes; what each gives can be added up in any order, samples included, so the same past and the
-same rules always give the same outcome. Counters are counted anew from the events themselves: day by day, and within a
-day as they came. The past does not hold our labels of then, nor hashes that were reckoned here.
+same rules always give the same outcome. Counters are counted anew from the events themselves, as they came: what came at
+once, in the order in which it happened. The past does not hold our labels of then, nor hashes that were reckoned here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import groupby
 from multiprocessing import get_context, parent_process
@@ -28,14 +29,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from redshank.archive.past import Past
-from redshank.core import Event, Finding, Fired, OpenCase, event_key, subject_of
+from redshank.core import BankTexts, Event, Finding, Fired, OpenCase, event_key, subject_of
+from redshank.matching import holder
 from redshank.rules.counting import Ask, Ledger, moment
 from redshank.rules.diagnostics import RuleErrors
 from redshank.rules.loader import Folder, Written
 from redshank.rules.precision import Precision
-from redshank.rules.ruleset import Facts, Rule, RuleSet
-from redshank.rules.tree import Attribute, walk
+from redshank.rules.ruleset import Facts, Holds, Rule, RuleSet, TextsOf
+from redshank.rules.tree import Attribute, banks_of, walk
 
+HOLDS = 100_000
+"""Texts for which it is remembered whether a bank holds them."""
 SAMPLES = 20
 """Events of each rule to look at: those whose keys hash lowest, which is a fair draw."""
 _COLUMNS = ("network", "id", "at", "received_at", "rules", "body", "verdict")
@@ -80,13 +84,19 @@ class Sample(msgspec.Struct, frozen=True, order=True):
 class Ruled(msgspec.Struct, frozen=True, kw_only=True):
     """Which rules: those of a file or folder, and such as stand in no file; where `only` has ids, none but those.
 
-    What `only` names is tried even if it is off.
+    What `only` names is tried even if it is off. `banks` has what the banks hold now that the rules look texts up in; those
+    that it lacks are missing.
     """
 
     path: Path
     lists: dict[str, frozenset[str]] = {}
     written: tuple[Written, ...] = ()
     only: frozenset[str] | None = None
+    banks: Mapping[str, BankTexts] = {}
+
+    def holds(self) -> Holds:
+        """Looks texts up in the banks, and remembers what it found."""
+        return lru_cache(HOLDS)(holder(self.banks))
 
     def load(self) -> RuleSet:
         """The rules. Raises `RuleErrors`."""
@@ -101,6 +111,12 @@ class Ruled(msgspec.Struct, frozen=True, kw_only=True):
         some = [rule for rule in whole.rules if rule.id in self.only]
         tried = [msgspec.structs.replace(rule, mode="shadow") if rule.mode == "off" else rule for rule in some]
         return RuleSet(tried, fields=whole.fields, origins=whole.origins)
+
+
+def with_banks(ruled: Ruled, texts_of: TextsOf) -> Ruled:
+    """The same rules, with what the banks hold now that they look texts up in. Raises the errors of the rules."""
+    banks = frozenset().union(*(banks_of(rule.tree) for rule in ruled.load().rules))
+    return msgspec.structs.replace(ruled, banks=texts_of(banks)) if banks else ruled
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,7 +216,7 @@ def backtest(
     before = since - timedelta(microseconds=_reach(rules)) if since and rules.counters else since
     days = _by_day(past.files(network=network, since=before)) if rules.counters else []
     if number <= 1 and not apart:
-        return _outcome(rules, _one_by_one(rules, past, files, days, bounds), decided)
+        return _outcome(rules, _one_by_one(_Tools(rules, past, bounds, ruled.holds()), files, days), decided)
     return _outcome(rules, _side_by_side(past, ruled, files, days, bounds, max(1, number), apart, say), decided)
 
 
@@ -212,24 +228,41 @@ def _by_day(files: Sequence[Path]) -> list[list[Path]]:
     return [list(found) for _, found in groupby(files, key=lambda file: file.parent.name)]
 
 
-def _one_by_one(
-    rules: RuleSet, past: Past, files: Sequence[Path], days: Sequence[Sequence[Path]], bounds: _Bounds
-) -> Iterator[_Part]:
+_Bounds = tuple[int | None, int | None]
+
+
+class _Tools(NamedTuple):
+    """What a process works with."""
+
+    rules: RuleSet
+    past: Past
+    bounds: _Bounds
+    holds: Holds
+
+    def facts(self, body: str, verdict: str, received: datetime) -> Facts:
+        """What is known of an event of the past. Raises `MsgspecError` for one of another version of the schema."""
+        event = _event_decoder.decode(body)
+        seen = _seen_decoder.decode(verdict).findings if verdict else ()
+        findings = tuple(finding for finding in seen if not (finding.match and finding.match.withheld))
+        return Facts(event, findings, received.replace(tzinfo=UTC), holds=self.holds)
+
+
+def _one_by_one(tools: _Tools, files: Sequence[Path], days: Sequence[Sequence[Path]]) -> Iterator[_Part]:
     if not days:
-        yield from (_judge(rules, past, file, bounds, None) for file in files)
+        yield from (_judge(tools, file, None) for file in files)
         return
     ledger, wanted = Ledger(), set(files)
     for day in days:
-        told = _told(ledger, {file: _asks(rules, past, file) for file in day})
-        yield from (_judge(rules, past, file, bounds, told[file]) for file in day if file in wanted)
+        told = _told(ledger, {file: _asks(tools, file) for file in day})
+        yield from (_judge(tools, file, told[file]) for file in day if file in wanted)
 
 
 class _Asked(NamedTuple):
-    """What counters ask of one event, in the order in which events are counted: by receipt."""
+    """What counters ask of one event, in the order in which events are counted: by receipt, then by their own time."""
 
     received: int
-    id: str
     at: int
+    id: str
     asks: Sequence[Ask]
 
 
@@ -237,20 +270,17 @@ _Told = dict[str, Mapping[int, int]]
 """What counters say, by event."""
 
 
-def _asks(rules: RuleSet, past: Past, file: Path) -> list[_Asked]:
+def _asks(tools: _Tools, file: Path) -> list[_Asked]:
     out = []
-    for batch in past.read(file, ("id", "received_at", "body", "verdict")):
+    for batch in tools.past.read(file, ("id", "received_at", "body", "verdict")):
         columns = [batch.column(name).to_pylist() for name in ("id", "received_at", "body", "verdict")]
         for id_, received, body, verdict in zip(*columns, strict=True):
             try:
-                event = _event_decoder.decode(body)
-                seen = _seen_decoder.decode(verdict).findings if verdict else ()
+                facts = tools.facts(body, verdict, received)
             except msgspec.MsgspecError:
                 continue
-            findings = tuple(finding for finding in seen if not (finding.match and finding.match.withheld))
-            when = received.replace(tzinfo=UTC)
-            if asks := rules.asks(Facts(event, findings, when)):
-                out.append(_Asked(moment(when), id_, moment(event.at), asks))
+            if asks := tools.rules.asks(facts):
+                out.append(_Asked(moment(facts.now), moment(facts.event.at), id_, asks))
     return out
 
 
@@ -258,10 +288,10 @@ def _told(ledger: Ledger, asked: Mapping[Path, Sequence[_Asked]]) -> dict[Path, 
     """Count one day's events, as they came."""
     told: dict[Path, _Told] = {file: {} for file in asked}
     everyone = sorted((one[:3], file, one.asks) for file, found in asked.items() for one in found)
-    for (_, id_, at), file, asks in everyone:
+    for (_, at, id_), file, asks in everyone:
         told[file][id_] = ledger.count(asks, at)
     if everyone:
-        ledger.sweep(min(at for (_, _, at), _, _ in everyone))
+        ledger.sweep(everyone[-1][0][0])  # By receipt, as the store does: one event of long ago keeps nothing alive.
     return told
 
 
@@ -277,30 +307,32 @@ def _side_by_side(
 ) -> Iterator[_Part]:
     context = get_context("spawn")
     pool = ProcessPoolExecutor(number, context, initializer=_begin, initargs=(past.root, ruled, bounds, apart))
+    done = 0
     try:
         left = {pool.submit(_judge_here, file, None) for file in files} if not days else set()
         ledger, wanted = Ledger(), set(files)
-        for day in days:  # While one day is judged, the next is asked.
-            asked = {file: pool.submit(_asks_here, file) for file in day}
-            while not all(one.done() for one in asked.values()):
-                wait(asked.values(), timeout=1)
+        asking = [{file: pool.submit(_asks_here, file) for file in day} for day in days[:1]]
+        for at, day in enumerate(days):  # While one day is counted, the next is asked.
+            asking += [{file: pool.submit(_asks_here, file) for file in after} for after in days[at + 1 : at + 2]]
+            asked = asking.pop(0)
+            while wait(asked.values(), timeout=1).not_done:
+                say(done, len(files))
             told = _told(ledger, {file: one.result() for file, one in asked.items()})
             left |= {pool.submit(_judge_here, file, told[file]) for file in day if file in wanted}
-            done = {one for one in left if one.done()}
-            left -= done
-            for one in done:
-                yield one.result()
+            ended = {one for one in left if one.done()}
+            left -= ended
+            done += len(ended)
+            say(done, len(files))
+            yield from (one.result() for one in ended)
         while left:
-            done, left = wait(left, timeout=1, return_when=FIRST_COMPLETED)
-            for one in done:
-                yield one.result()
+            ended, left = wait(left, timeout=1, return_when=FIRST_COMPLETED)
+            yield from (one.result() for one in ended)
             say(len(files) - len(left), len(files))
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-_Bounds = tuple[int | None, int | None]
-_here: tuple[RuleSet, Past, _Bounds] | None = None
+_here: _Tools | None = None
 
 
 def _begin(root: Path, ruled: Ruled, bounds: _Bounds, apart: bool) -> None:
@@ -308,7 +340,7 @@ def _begin(root: Path, ruled: Ruled, bounds: _Bounds, apart: bool) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if apart:
         os.nice(10)
-    _here = (ruled.load(), Past(root), bounds)
+    _here = _Tools(ruled.load(), Past(root), bounds, ruled.holds())
 
 
 def _end_with_parent() -> None:
@@ -321,18 +353,16 @@ def _end_with_parent() -> None:
 
 def _judge_here(file: Path, counts: _Told | None) -> _Part:
     assert _here is not None
-    rules, past, bounds = _here
-    return _judge(rules, past, file, bounds, counts)
+    return _judge(_here, file, counts)
 
 
 def _asks_here(file: Path) -> list[_Asked]:
     assert _here is not None
-    rules, past, _ = _here
-    return _asks(rules, past, file)
+    return _asks(_here, file)
 
 
-def _judge(rules: RuleSet, past: Past, file: Path, bounds: _Bounds, counts: _Told | None) -> _Part:
-    tallies = {rule.id: _Tally() for rule in rules.rules if rule.mode != "off"}
+def _judge(tools: _Tools, file: Path, counts: _Told | None) -> _Part:
+    tallies = {rule.id: _Tally() for rule in tools.rules.rules if rule.mode != "off"}
     hashes: dict[str, int] = {}
     events = unread = 0
     first, last = 2**63 - 1, -(2**63)
@@ -343,8 +373,8 @@ def _judge(rules: RuleSet, past: Past, file: Path, bounds: _Bounds, counts: _Tol
             found = hashes[key] = _hash(key)
         return found
 
-    for batch in past.read(file, _COLUMNS):
-        rows = _within(batch, bounds)
+    for batch in tools.past.read(file, _COLUMNS):
+        rows = _within(batch, tools.bounds)
         columns = [rows.column(name) for name in _COLUMNS]
         ats = columns[2].cast(pa.int64()).to_pylist()
         lists = [
@@ -352,18 +382,15 @@ def _judge(rules: RuleSet, past: Past, file: Path, bounds: _Bounds, counts: _Tol
         ]
         for at, network, id_, received, before, body, verdict in zip(ats, *lists, strict=True):
             try:
-                event = _event_decoder.decode(body)
-                seen = _seen_decoder.decode(verdict).findings if verdict else ()
+                facts = tools.facts(body, verdict, received)
             except msgspec.MsgspecError:  # Of another version of the schema.
                 unread += 1
                 continue
             events += 1
             first, last = min(first, at), max(last, at)
-            findings = tuple(finding for finding in seen if not (finding.match and finding.match.withheld))
-            facts = Facts(event, findings, received.replace(tzinfo=UTC))
             if counts is not None:
                 facts.counts = counts.get(id_, {})
-            fired, errors = rules.evaluate(facts)
+            fired, errors = tools.rules.evaluate(facts)
             for error in errors:
                 tallies[error.partition(":")[0]].unsure += 1
             if not fired:
@@ -372,7 +399,7 @@ def _judge(rules: RuleSet, past: Past, file: Path, bounds: _Bounds, counts: _Tol
             day = at // _DAY
             for found in fired:
                 if not any(line.startswith("could not be evaluated:") for line in found.because):
-                    _count(tallies[found.rule], found, event, key, day, before, hash_of)
+                    _count(tallies[found.rule], found, facts.event, key, day, before, hash_of)
     return _Part(
         events,
         unread,

@@ -32,6 +32,7 @@ from redshank.rules.schema import (
 from redshank.rules.tree import (
     Arithmetic,
     Attribute,
+    Bank,
     Call,
     Choice,
     Compare,
@@ -115,8 +116,7 @@ _FOREIGN: dict[type[ast.AST], str] = {
 
 
 _ELSEWHERE = {
-    "bank": 'Banks are asked by findings: matched("x", kind="domain").',
-    "link": 'Ask any(domain(link) == "clip.example" for link in post.links).',
+    "link": 'A post has links: any(domain(link) in bank("known-domains") for link in post.links).',
     "null": "What the platform did not send is missing: ask not known(…).",
     **dict.fromkeys(("haslabel", "haslabels", "label", "labels"), 'Ask "x" in account.labels.'),
     **dict.fromkeys(("regex", "regexmatch", "regexp", "search", "match"), 'Write matches(post.text, "…").'),
@@ -139,6 +139,7 @@ class Scope:
     """What an expression can use beside the schema: named expressions, lists, declared fields.
 
     `refuse` gives, for a node that cannot be answered where the expression is asked, what is wrong with it and a hint.
+    `banks` has the kind of each bank that is switched on, None where nobody knows them.
     """
 
     def __init__(
@@ -148,12 +149,14 @@ class Scope:
         lists: Mapping[str, frozenset[str]],
         fields: Mapping[str, Type],
         refuse: Callable[[Node], tuple[str, str] | None] | None = None,
+        banks: Mapping[str, str] | None = None,
     ) -> None:
         self.names = names
         self.known_names = known_names
         self.lists = lists
         self.fields = fields
         self.refuse = refuse
+        self.banks = banks
 
 
 def check_expression(text: str, scope: Scope, error: Report, warn: Report, *, any_type: bool = False) -> Node | None:
@@ -185,6 +188,8 @@ class _Checker:
         self._warn = warn
         self.failed = False
         self.variables: dict[str, Variable] = {}
+        self._members: list[ast.expr] = []
+        """What stands at the right of `in`."""
         self._bytes = [0]
         for char in self.text:
             self._bytes.append(self._bytes[-1] + len(char.encode("utf-8", "replace")))
@@ -321,14 +326,10 @@ class _Checker:
                 return self.logic(tree)
             case ast.UnaryOp(op=ast.Not()):
                 operand = self.truth(tree.operand)
-                if isinstance(operand, Constant):
-                    return truth_constant(value=not operand.value)
-                return Not(
-                    type=TRUTH,
-                    key=f"not {_wrap(operand)}",
-                    cost=operand.cost + 10,
-                    operand=operand,
-                    **self.sizes(tree, operand),
+                return (
+                    truth_constant(value=not operand.value)
+                    if isinstance(operand, Constant)
+                    else self._not(tree, operand)
                 )
             case ast.UnaryOp(op=ast.USub()):
                 return self.negative(tree)
@@ -351,6 +352,10 @@ class _Checker:
             case _:
                 what = _FOREIGN.get(type(tree), "this")
                 raise self.bad(tree, f"the rule language does not have {what}")
+
+    def _not(self, at: ast.expr, operand: Node) -> Node:
+        key, sizes = f"not {_wrap(operand)}", self.sizes(at, operand)
+        return Not(type=TRUTH, key=key, cost=operand.cost + 10, operand=operand, **sizes)
 
     def logic(self, tree: ast.BoolOp) -> Node:
         op = "and" if isinstance(tree.op, ast.And) else "or"
@@ -383,6 +388,9 @@ class _Checker:
         nones = [found for found in trees if isinstance(found, ast.Constant) and found.value is None]
         if nones:
             raise self._nothing(nones[0], negated=isinstance(tree.ops[0], ast.NotEq))
+        self._members += [
+            right for op, right in zip(tree.ops, tree.comparators, strict=True) if isinstance(op, ast.In | ast.NotIn)
+        ]
         nodes = self.several(*trees)
         parts: list[Node] = []
         wrong = False
@@ -427,7 +435,9 @@ class _Checker:
         self._check_domain(left, right, trees[1])
         if isinstance(left, Constant) and isinstance(right, Constant) and right.value is not None:
             return truth_constant(value=_decide(op, left.value, right.value))
-        return Compare(
+        negated = op == "not in" and isinstance(right, Bank)
+        op = "in" if negated else op
+        found = Compare(
             type=TRUTH,
             key=f"{_wrap(left)} {op} {_wrap(right)}",
             cost=left.cost + right.cost + 30,
@@ -436,6 +446,7 @@ class _Checker:
             right=right,
             **self.sizes(trees[1], left, right),
         )
+        return self._not(trees[1], found) if negated else found
 
     def _check_in(self, left: Node, right: Node, trees: list[ast.expr]) -> None:
         if right.type.kind == "text":
@@ -666,6 +677,8 @@ class _Checker:
             raise self.bad(tree.func, f"unknown function `{name}`", hint)
         if name == "list":
             return self.listed(tree, function)
+        if name == "bank":
+            return self.bank(tree, function)
         if name in ("count", "distinct"):
             return self.counter(tree, function)
         return self.library_call(tree, function)
@@ -682,6 +695,8 @@ class _Checker:
                 try:
                     if parameter.constant:
                         new = self._constants(parameter, argument)
+                        for name, place in new if parameter.name == "banks" else ():
+                            self._check_bank(name, place)
                         constants.setdefault(parameter.name, []).extend(value for value, _ in new)
                         places.setdefault(parameter.name, []).extend(place for _, place in new)
                     else:
@@ -818,6 +833,28 @@ class _Checker:
             )
             self.warn(at, f'there is no list "{name}": what asks for it cannot be evaluated', hint)
         return Constant(type=TEXTS, key=f"list({_constant_key(name)})", value=values)
+
+    def bank(self, tree: ast.Call, function: Function) -> Node:
+        given = self._arguments(tree, function)
+        ((name, at),) = self._constants(function.parameters[0], given["name"][0])
+        self._check_bank(name, at, looked_up=True)
+        if not any(tree is member for member in self._members):
+            raise self.bad(tree, "a bank is only asked by `in`", f"For example: {function.example}")
+        return Bank(type=TEXTS, key=f"bank({_constant_key(name)})", cost=function.cost, name=name)
+
+    def _check_bank(self, name: str, at: ast.expr, *, looked_up: bool = False) -> None:
+        from redshank.matching import ASKED  # Here, because its room takes time to load and most rules need it not.
+
+        if self.scope.banks is None:
+            return
+        kind = self.scope.banks.get(name)
+        if kind is None:
+            hint = nearest(name, self.scope.banks) or "`redshank banks list` shows all there are."
+            self.warn(at, f'there is no bank "{name[:100]}", or it is switched off', hint)
+        elif looked_up and kind not in ASKED:
+            self.warn(
+                at, f'no text can be looked up in the bank "{name}", which is of kind {kind}', f'Ask matched("{name}").'
+            )
 
     def counter(self, tree: ast.Call, function: Function) -> Node:
         given = self._arguments(tree, function)

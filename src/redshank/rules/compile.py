@@ -20,6 +20,7 @@ from redshank.rules.schema import MAX_SKEW_HOURS, PASSING
 from redshank.rules.tree import (
     Arithmetic,
     Attribute,
+    Bank,
     Call,
     Choice,
     Compare,
@@ -154,6 +155,7 @@ class Emitter:
             "hashes": "f.media",
             "ties": "f.ties",
             "counts": "f.counts",
+            "holds": "f.holds",
             "extra": "e.extra",
         }
         out += [f"{root} = {sources.get(root, f'e.{root}')}" for root in self.roots if root != "event"]
@@ -200,6 +202,9 @@ class Emitter:
             case Counting(counter=counter):
                 counts = self._root("counts")
                 return f"(None if {counts} is None else {counts}.get({counter.id}))"
+            case Compare(left=left, right=Bank(name=bank)):
+                holds = self._root("holds")
+                return self._strict((left,), lambda text: f"{holds}({self.constant(bank)}, {text})")
             case Compare(op=op, left=left, right=right):
                 return self._strict((left, right), lambda a, b: f"{a} {op} {b}")
             case Arithmetic(op=op, left=left, right=right):

@@ -7,7 +7,7 @@ adopted in the same way: what the schema does not have moves into `extra`, where
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,13 @@ import msgspec
 import yaml.nodes
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from redshank.core import Event, Finding, Match, Tie, Whole
+from redshank.core import BankTexts, Event, Finding, Match, Tie, Whole
 from redshank.rules.counting import MOST, alone
 from redshank.rules.explain import Explainer
-from redshank.rules.ruleset import Facts, Rule, RuleSet
+from redshank.rules.ruleset import Facts, Holds, Rule, RuleSet
 from redshank.rules.schema import BY_CLASS
 from redshank.rules.source import Source, span_of
+from redshank.rules.tree import banks_of
 
 if TYPE_CHECKING:
     from redshank.rules.loader import LoadedRule
@@ -40,6 +41,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     """One example, complete. `line` is where it stands in its file.
 
     `counts` is what all counters of the rule say, or what single ones do, by their numbers; others count this event alone.
+    `banks` has what banks hold, by name; others hold nothing.
     """
 
     event: Event
@@ -47,6 +49,7 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     labels: frozenset[str]
     ties: tuple[Tie, ...] | None
     counts: int | Mapping[int, int]
+    banks: Mapping[str, BankTexts]
     line: int
 
 
@@ -75,6 +78,7 @@ def run_examples(rules: Sequence[LoadedRule]) -> tuple[int, list[Outcome]]:
         for wanted, examples in ((True, loaded.fires_on), (False, loaded.silent_on)):
             for example in examples:
                 facts = Facts(example.event, example.findings, example.event.at, example.labels, ties=example.ties)
+                facts.holds = _holds(rule, example)
                 facts.counts = _counts(rule, example, facts)
                 tag = BY_CLASS[type(example.event)].tag
                 asked = tag in rule.tags
@@ -97,6 +101,15 @@ def _counts(rule: Rule, example: Example, facts: Facts) -> Mapping[int, int]:
     if isinstance(example.counts, int):
         return dict.fromkeys(counts, example.counts)
     return counts | {number: count for number, count in example.counts.items() if number in counts}
+
+
+def _holds(rule: Rule, example: Example) -> Holds:
+    banks = banks_of(rule.tree)
+    if not banks:
+        return lambda _bank, _text: None
+    from redshank.matching import holder  # Here, because its room takes time to load and most rules need it not.
+
+    return holder({**dict.fromkeys(banks, BankTexts("")), **example.banks})
 
 
 Named = Callable[[str], int | None]
@@ -135,6 +148,7 @@ def _read(source: Source, node: Node, origins: Mapping[str, str], named: Named) 
     findings = raw.pop("findings", [])
     ties = raw.pop("ties", None)
     counts = raw.pop("counts", {})
+    banks = raw.pop("banks", {})
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         source.error_at(node, "expected `labels` to be a list of texts")
         return None
@@ -146,6 +160,7 @@ def _read(source: Source, node: Node, origins: Mapping[str, str], named: Named) 
             labels=frozenset(labels),
             ties=None if ties is None else _ties(ties),
             counts=_stated(counts, named),
+            banks=_banks(banks),
             line=source.line_of(span_of(node)[0]),
         )
     except msgspec.ValidationError as error:
@@ -293,6 +308,27 @@ def _stated(raw: Any, named: Named) -> int | Mapping[int, int]:
             raise _WrongExampleError(f"`{name}` is not the name of a counter", path, hint)
         out[number] = count
     return out
+
+
+def _banks(raw: Any) -> dict[str, BankTexts]:
+    hint = "Such as `banks: {known-domains: [clip.example]}`."
+    if not isinstance(raw, dict):
+        raise _WrongExampleError("expected `banks` with what each holds", "banks", hint)
+    for name, texts in raw.items():
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise _WrongExampleError("expected a list of texts", f"banks.{name}", hint)
+    return {
+        name: BankTexts("", frozenset(form for text in texts for form in _forms(text))) for name, texts in raw.items()
+    }
+
+
+def _forms(text: str) -> Iterator[str]:
+    """An entry as banks of each kind would keep it."""
+    from redshank.matching import canonical_domain, canonical_url
+    from redshank.text import bare_name, fold
+
+    forms = (canonical_url(text), canonical_domain(text), fold(text).text.strip(), bare_name(text), text.lower())
+    yield from (form for form in forms if form)
 
 
 def plain(source: Source, node: Node) -> Any:

@@ -17,6 +17,7 @@ from redshank.rules.schema import BY_CLASS
 from redshank.rules.tree import (
     Arithmetic,
     Attribute,
+    Bank,
     Call,
     Choice,
     Compare,
@@ -106,7 +107,7 @@ class _Telling:
             case Compare(left=left, right=right):
                 for side in (left, right):
                     self.tell_value(side, variables)
-                if isinstance(right, Constant) and right.key.startswith("list("):
+                if isinstance(right, Bank) or (isinstance(right, Constant) and right.key.startswith("list(")):
                     found = self.value(node, variables)
                     inside = "in" if found == (node.op == "in") else "not in"
                     self._lines[f"{_shown(left)} is {inside} {right.key}"] = None
@@ -118,7 +119,7 @@ class _Telling:
     def tell_value(self, node: Node, variables: dict[str, Any]) -> None:
         """Says what the parts of a value are."""
         match node:
-            case Constant() | Root() | Variable():
+            case Constant() | Bank() | Root() | Variable():
                 return
             case Arithmetic():
                 self.tell_value(node.left, variables)
@@ -197,6 +198,10 @@ class _Telling:
                     self._lines[_shown(node)] = None
             case Counting(per=per) if self.value(per, variables) is None:
                 self.tell_missing(per, variables)
+            case Compare(left=left, right=Bank() as bank) if self.value(left, variables) is not None:
+                self._lines[bank.key] = None
+            case Compare(left=left, right=Bank()):
+                self.tell_missing(left, variables)
             case Root() | Extra():
                 if not structurally_missing(node, self._tag):
                     self._lines[_shown(node)] = None

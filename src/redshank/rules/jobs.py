@@ -24,9 +24,10 @@ from redshank.jobs import services as jobs
 from redshank.jobs.services import ACTIVE, Hold
 from redshank.people.models import User
 from redshank.rules import services
-from redshank.rules.backtest import Backtest, Ruled, Sample, backtest
+from redshank.rules.backtest import Backtest, Ruled, Sample, backtest, with_banks
 from redshank.rules.loader import Written
 from redshank.rules.models import BacktestJob, RuleVersion
+from redshank.rules.ruleset import TextsOf
 
 FRESH_BATCHES = 50
 """Batches of events that are not in the past yet and are written to it before a backtest begins, at most."""
@@ -121,10 +122,14 @@ def _is_of(sample: Sample, network: str, account: str) -> bool:
 def run_next(
     *,
     decided: Callable[[], Mapping[tuple[str, str, str], bool]],
+    texts_of: TextsOf,
     stop: threading.Event,
     clock: Callable[[], datetime] = timezone.now,
 ) -> int:
-    """Run the next backtest that is due; give 1, or 0 where none is. `decided` gives what people decided, by subject."""
+    """Run the next backtest that is due; give 1, or 0 where none is.
+
+    `decided` gives what people decided, by subject; `texts_of` what banks hold, by their names.
+    """
 
     def work(job: BacktestJob, hold: Hold[BacktestJob]) -> dict[str, Any]:
         for _batch in range(FRESH_BATCHES):  # What came just now is what somebody wants to try a rule on.
@@ -134,7 +139,7 @@ def run_next(
         words = {"/".join(subject): acted for subject, acted in decided().items()}
         found = backtest(
             past(),
-            _ruled(job),
+            with_banks(_ruled(job), texts_of),
             since=job.since,
             until=job.until,
             network=job.network or None,

@@ -524,6 +524,17 @@ _ALL = (
         make=lambda constants: lambda: None,  # The checker puts the list itself here.
     ),
     Function(
+        name="bank",
+        group="lists",
+        parameters=(Parameter(name="name", types=(TEXT,), constant=True),),
+        returns=TEXTS,
+        sentence="What a bank holds now: of links, domains (with all that lies in them), terms, names or hashes of files; asked "
+        "by `in` alone, and missing where there is no such bank. Pictures and videos are asked by `matched`.",
+        example='any(domain(link) in bank("known-domains") for link in post.links)',
+        cost=4000,
+        make=lambda constants: lambda: None,  # The checker puts the bank itself here.
+    ),
+    Function(
         name="len",
         group="lists",
         parameters=(Parameter(name="items", types=(Type("list"), TEXT)),),

@@ -66,6 +66,17 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _FIELD = re.compile(r"(event|account|followed|post|report)\.[a-z][a-z0-9_]{0,63}")
 
 
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store has that rules can name: the kind of each bank that is switched on, by its name, and the policies in
+    force; None for what nobody knows here."""
+
+    banks: Mapping[str, str] | None = None
+    policies: Collection[str] | None = None
+
+
+_UNKNOWN = Installation()
+
+
 class LoadedRule(msgspec.Struct, frozen=True, kw_only=True):
     """A rule with its examples, and its text as a rule file of its own; names that it shares with others are not in it."""
 
@@ -103,9 +114,18 @@ def check(
     return list(load(path, lists or {}, now=now).diagnostics)
 
 
-def load(path: Path, lists: Mapping[str, Collection[str]], *, now: datetime | None = None) -> Loaded:
-    """As `load_rules`, with examples and warnings; errors are given, not raised."""
-    return Folder(path, lists, now=now).loaded
+def load(
+    path: Path,
+    lists: Mapping[str, Collection[str]],
+    *,
+    now: datetime | None = None,
+    installation: Installation = _UNKNOWN,
+) -> Loaded:
+    """As `load_rules`, with examples and warnings; errors are given, not raised.
+
+    With `now`, expired rules are warned about; with an `installation`, banks and policies that it does not have.
+    """
+    return Folder(path, lists, now=now, installation=installation).loaded
 
 
 def rule_files(path: Path) -> list[Path]:
@@ -161,7 +181,14 @@ class Folder:
     alone. `loaded` is the folder's own. Parameters are those of `load`.
     """
 
-    def __init__(self, path: Path, lists: Mapping[str, Collection[str]] = {}, *, now: datetime | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        lists: Mapping[str, Collection[str]] = {},
+        *,
+        now: datetime | None = None,
+        installation: Installation = _UNKNOWN,
+    ) -> None:
         diagnostics = Diagnostics()
         files = rule_files(path)
         if not files:
@@ -172,22 +199,33 @@ class Folder:
         for file in list_files(path):
             _read_list(file, found, diagnostics)
         sources = [read_source(file, file.name, diagnostics) for file in files]
-        self._loader = _Loader([source for source in sources if source is not None], found, diagnostics, now)
+        self._loader = _Loader(
+            [source for source in sources if source is not None], found, diagnostics, now, installation
+        )
         self.loaded = self._loader.load()
 
     def declared(self) -> list[tuple[str, str, str]]:
         """What the folder's files declare for all rules, as (kind, name, what it is): names, lists and fields."""
         return self._loader.declared()
 
-    def beside(self, written: Written, *, taken: Collection[str] = (), now: datetime | None = None) -> Loaded:
-        """Check one rule that stands in no file; `taken` are ids that others of its like have."""
+    def beside(
+        self,
+        written: Written,
+        *,
+        taken: Collection[str] = (),
+        now: datetime | None = None,
+        installation: Installation = _UNKNOWN,
+    ) -> Loaded:
+        """Check one rule that stands in no file; `taken` are ids that others of its like have, the rest is as for `load`."""
         diagnostics = Diagnostics()
         source = Source(CONSOLE, written.text, diagnostics)
-        return self._loader.beside(source, diagnostics, written, frozenset(taken), now).load()
+        loader = _Loader([source], {}, diagnostics, now, installation)
+        loader.see(self._loader, written, frozenset(taken))
+        return loader.load()
 
-    def scope(self, refuse: Callable[[Tree], tuple[str, str] | None]) -> Scope:
+    def scope(self, refuse: Callable[[Tree], tuple[str, str] | None], banks: Mapping[str, str] | None = None) -> Scope:
         """What an expression that stands in no rule can use of the folder; see `Scope`."""
-        return self._loader.scope(refuse)
+        return self._loader.scope(refuse, banks)
 
     def merged(self, others: Sequence[Loaded]) -> RuleSet:
         """The folder's rules and the others', of which those with errors are left out. Raises `RuleErrors` of the folder."""
@@ -216,8 +254,10 @@ class _Loader:
         lists: Mapping[str, Collection[str]],
         diagnostics: Diagnostics,
         now: datetime | None,
+        installation: Installation,
     ) -> None:
         self._sources = sources
+        self._installation = installation
         self._diagnostics = diagnostics
         self._now = now
         self._names: dict[str, _Definition] = {}
@@ -234,15 +274,11 @@ class _Loader:
         self._written: Written | None = None
         self._taken: frozenset[str] = frozenset()
 
-    def beside(
-        self, source: Source, diagnostics: Diagnostics, written: Written, taken: frozenset[str], now: datetime | None
-    ) -> _Loader:
-        """A loader of one rule that sees what this one has read."""
-        other = _Loader([source], self._lists, diagnostics, now)
-        other._names, other._trees = dict(self._names), dict(self._trees)
-        other._fields, other._origins, other._ids = dict(self._fields), dict(self._origins), dict(self._ids)
-        other._written, other._taken = written, taken
-        return other
+    def see(self, other: _Loader, written: Written, taken: frozenset[str]) -> None:
+        """Be the loader of one rule that sees what another one has read."""
+        self._names, self._trees, self._lists = dict(other._names), dict(other._trees), dict(other._lists)
+        self._fields, self._origins, self._ids = dict(other._fields), dict(other._origins), dict(other._ids)
+        self._written, self._taken = written, taken
 
     def declared(self) -> list[tuple[str, str, str]]:
         """As `Folder.declared`."""
@@ -391,8 +427,9 @@ class _Loader:
         tree = self._name(name)
         return tree.counter.id if isinstance(tree, Counting) else None
 
-    def scope(self, refuse: Callable[[Tree], tuple[str, str] | None] | None = None) -> Scope:
-        return Scope(self._name, self._names, self._lists, self._fields, refuse)
+    def scope(self, refuse: Callable[[Tree], tuple[str, str] | None] | None, banks: Mapping[str, str] | None) -> Scope:
+        """As `Folder.scope`."""
+        return Scope(self._name, self._names, self._lists, self._fields, refuse, banks)
 
     def _expression(self, source: Source, node: Node, *, any_type: bool = False) -> Tree | None:
         if not isinstance(node, ScalarNode):
@@ -408,7 +445,8 @@ class _Loader:
 
             return note
 
-        return check_expression(node.value, self.scope(), at(source.error), at(source.warn), any_type=any_type)
+        scope = self.scope(None, self._installation.banks)
+        return check_expression(node.value, scope, at(source.error), at(source.warn), any_type=any_type)
 
     # --- rules -------------------------------------------------------------------------------------------------------
 
@@ -441,6 +479,10 @@ class _Loader:
                 source.error(f"the rule has no `{key}`", start, span_of(named)[1] if named else start + 1)
         rule_id = self._id(source, named)
         policy = self._line(source, values.get("policy"), "policy", pattern=re.compile(r"[a-z0-9][a-z0-9-]{0,63}"))
+        policies = self._installation.policies
+        if policy and policies is not None and policy not in policies:
+            hint = nearest(policy, policies) or (f"There are {', '.join(sorted(policies)[:12])}." if policies else "")
+            source.warn_at(values["policy"], f"in force, there is no policy `{policy}`", hint)
         from_match = self._from_match(source, values.get("policy_from"))
         description = self._line(source, values.get("description"), "description")
         owner = self._line(source, values.get("owner"), "owner")

@@ -14,6 +14,7 @@ from redshank.rules.schema import EVENT_TYPES, VALUE_PARTS, field_missing_on, mi
 from redshank.rules.tree import (
     Arithmetic,
     Attribute,
+    Bank,
     Call,
     Choice,
     Compare,
@@ -134,6 +135,8 @@ class Outlook:
         presence = self._strict(node.left, node.right)
         if presence == _MISSING:
             return _MISSING
+        if isinstance(node.right, Bank):
+            return _ANY
         values: Outcomes = _BOTH if decided is None else frozenset((decided,))
         return values | _MISSING if None in presence else values
 

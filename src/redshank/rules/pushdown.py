@@ -7,7 +7,8 @@ rows that this leaves. Times and durations are whole microseconds here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import hashlib
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -19,6 +20,7 @@ from redshank.rules.schema import MAX_SKEW_HOURS, VALUE_PARTS
 from redshank.rules.tree import (
     Arithmetic,
     Attribute,
+    Bank,
     Call,
     Choice,
     Compare,
@@ -62,7 +64,7 @@ _FOLDED = {"post.text": "text", "account.handle": "handle", "account.display_nam
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):
     """A condition as SQL. `where` holds on every row for which the condition is True; where `exact`, on no other.
 
-    `lists` are the tables that it asks, by name, each with one column `item`.
+    `lists` are the tables that it asks, by name, each with one column `item`; a list has the same name whatever asks it.
     """
 
     where: str
@@ -70,9 +72,12 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True):
     lists: dict[str, frozenset[str]]
 
 
-def push_down(tree: Node, tags: Collection[str], layout: int) -> Pushed:
-    """The SQL of `tree` over files of a layout of the past, for events of the types `tags`."""
-    writer = _Writer(layout)
+def push_down(tree: Node, tags: Collection[str], layout: int, banks: Mapping[str, str] = {}) -> Pushed:
+    """The SQL of `tree` over files of a layout of the past, for events of the types `tags`.
+
+    `banks` has, by name, the SQL function that looks a text up in a bank; banks that it lacks are missing.
+    """
+    writer = _Writer(layout, banks)
     types = f"type IN ({', '.join(map(_text, sorted(tags)))})" if tags else "false"
     exact = writer.sql(tree)
     return Pushed(
@@ -83,10 +88,11 @@ def push_down(tree: Node, tags: Collection[str], layout: int) -> Pushed:
 
 
 class _Writer:
-    def __init__(self, layout: int) -> None:
+    def __init__(self, layout: int, banks: Mapping[str, str]) -> None:
         self.columns = _ALWAYS | _SINCE_2 if layout >= 2 else _ALWAYS
         self.folded = _FOLDED if layout >= 2 else {}
         self.lists: dict[str, frozenset[str]] = {}
+        self.banks = banks
         self.loops = 0
         self.hosts: set[str] = set()
         """Loop variables that stand for the domain of a link, not for the link."""
@@ -279,6 +285,9 @@ class _Writer:
         item = self.sql(left)
         if item is None:
             return None
+        if isinstance(right, Bank):
+            function = self.banks.get(right.name)
+            return f"{function}({item})" if function else "CAST(NULL AS BOOLEAN)"
         if not isinstance(right, Constant):
             return self._all(
                 (right,),
@@ -295,7 +304,7 @@ class _Writer:
             return f"({item} IN ({', '.join(literals)}))"
         if self.loops or right.type.item is None or right.type.item.kind != "text":
             return None
-        name = next((name for name, values in self.lists.items() if values is right.value), f"list_{len(self.lists)}")
+        name = f"list_{hashlib.sha256(right.key.encode()).hexdigest()[:16]}"
         self.lists[name] = right.value
         return f"(CASE WHEN {item} IS NOT NULL THEN {item} IN (SELECT item FROM {name}) END)"  # noqa: S608 - a name of ours
 

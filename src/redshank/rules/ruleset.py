@@ -7,13 +7,13 @@ errors and stops no other.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
-from redshank.core import AddLabel, Effect, Event, Finding, Fired, ReportReceived, RequestAction, Tie
+from redshank.core import AddLabel, BankTexts, Effect, Event, Finding, Fired, ReportReceived, RequestAction, Tie
 from redshank.rules.compile import Asker, Judge, compile_asks, compile_rules
 from redshank.rules.counting import Ask
 from redshank.rules.diagnostics import Diagnostic
@@ -24,7 +24,15 @@ from redshank.rules.schema import BY_CLASS, Type
 from redshank.rules.tree import Call, Counting, Node, walk
 
 Mode = Literal["off", "shadow", "live"]
+Holds = Callable[[str, str], bool | None]
+"""Whether the bank of a name holds what a text names; None where nobody knows."""
+TextsOf = Callable[[Collection[str]], Mapping[str, BankTexts]]
+"""Gives what the banks of some names hold, as far as there are such banks."""
 _MISSING = re.compile(r"[A-Za-z0-9_-]+: (?!failed with ).* (is|are) missing", re.DOTALL)
+
+
+def _nobody_knows(_bank: str, _text: str) -> None:
+    return None
 
 
 class Facts:
@@ -32,10 +40,11 @@ class Facts:
 
     `now` is the time of judging, `account_labels` are our labels on the event's account, `media` holds what hashing gave,
     by media id: anything with `sha256`, `md5` and, for pictures, `pdq`, each hex or bytes. `ties` are those of the event's
-    account, None where they were not sought; `counts` what counters say, by their numbers, None where nobody knows.
+    account, None where they were not sought; `counts` what counters say, by their numbers, None where nobody knows; `holds`
+    looks up texts in banks.
     """
 
-    __slots__ = ("account_labels", "counts", "event", "findings", "media", "now", "ties")
+    __slots__ = ("account_labels", "counts", "event", "findings", "holds", "media", "now", "ties")
 
     def __init__(
         self,
@@ -46,6 +55,7 @@ class Facts:
         media: Mapping[str, Any] = {},
         ties: tuple[Tie, ...] | None = None,
         counts: Mapping[int, int] | None = None,
+        holds: Holds = _nobody_knows,
     ) -> None:
         self.event = event
         self.findings = findings
@@ -54,6 +64,7 @@ class Facts:
         self.media = media
         self.ties = ties
         self.counts = counts
+        self.holds = holds
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -22,17 +23,18 @@ import msgspec
 import pyarrow as pa
 
 from redshank.archive.past import LAYOUT, PastEvent, layout_of, table_of
-from redshank.core import Event, Finding
+from redshank.core import BankTexts, Event, Finding
 from redshank.core.events import FUTURE_TOLERANCE
+from redshank.matching import ASKED, holder
 from redshank.rules.checker import Scope, asks_for_passing, check_expression
 from redshank.rules.compile import compile_value
 from redshank.rules.diagnostics import Diagnostic
 from redshank.rules.outcome import applies_to
 from redshank.rules.pushdown import Pushed, push_down
-from redshank.rules.ruleset import Facts
+from redshank.rules.ruleset import Facts, Holds, TextsOf
 from redshank.rules.schema import BY_CLASS, EVENT_TYPES, PASSING, Type
 from redshank.rules.source import Diagnostics, Source
-from redshank.rules.tree import Attribute, Counting, Node, walk
+from redshank.rules.tree import Attribute, Counting, Node, banks_of, walk
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,6 +46,8 @@ STEP = 900
 FIRST_FILES, MOST_FILES = 8, 128
 """Files that are read together: few at first, so that a search that is cut short has the newest days."""
 TRIES = 5
+HOLDS = 100_000
+"""Texts for which it is remembered whether a bank holds them."""
 _NONE: frozenset[str] = frozenset()
 _COLUMNS = ("network", "id", "type", "at", "received_at", "account", "rules", "shadow", "body", "verdict")
 _JSON = "json_extract_string(body, '$.post.{}[*]')"
@@ -82,7 +86,8 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked. `when` is a condition's canonical spelling, its names written out; empty for every event.
+    """What is asked. `when` is a condition's canonical spelling, its names written out; empty for every event. `lists` and
+    `banks` are those that it asks, by name.
 
     `since` and `until` bound the event's own time, `until` excluded; `networks` empty means all; on events of the past
     the rule `rule` fired, live or in the shadow; `account` is an id. Counts over time are made where `times`, of values
@@ -92,6 +97,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     when: str = ""
     fields: Mapping[str, Type] = {}
     lists: Mapping[str, frozenset[str]] = {}
+    banks: Mapping[str, BankTexts] = {}
     since: datetime | None = None
     until: datetime | None = None
     networks: tuple[str, ...] = ()
@@ -176,8 +182,11 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     lacks: tuple[str, ...] = ()
 
 
-def check(text: str, scope: Scope, *, name: str = "search") -> Checked:
-    """Check a condition as a rule's `when` is checked; an empty one means every event. `scope` should `refuse`."""
+def check(text: str, scope: Scope, *, name: str = "search", texts_of: TextsOf = lambda _: {}) -> Checked:
+    """Check a condition as a rule's `when` is checked; an empty one means every event. `scope` should `refuse`.
+
+    `texts_of` gives what the banks of some names hold, as far as there are such banks.
+    """
     if not text.strip():
         return Checked(question=Question(), types=tuple(EVENT_TYPES))
     diagnostics = Diagnostics()
@@ -193,9 +202,10 @@ def check(text: str, scope: Scope, *, name: str = "search") -> Checked:
     hashes = any(
         (isinstance(node, Attribute) and node.name in lacks) or node.key.startswith("hashes(") for node in nodes
     )
+    banks = texts_of(asked) if (asked := banks_of(tree)) else {}
     used = {name: items for name, items in scope.lists.items() if f'list("{name}")' in tree.key}
     return Checked(
-        question=Question(when=tree.key, fields=dict(scope.fields), lists=used),
+        question=Question(when=tree.key, fields=dict(scope.fields), lists=used, banks=banks),
         diagnostics=tuple(diagnostics),
         types=tags,
         lacks=("hashes of media that the platform did not send",) if hashes else (),
@@ -289,15 +299,23 @@ class _Look:
         self._timer.daemon = True
         self._timer.start()
         tree = _tree(question)
-        self._judge = _Judge(tree) if tree is not None else None
+        holds = lru_cache(HOLDS)(holder(question.banks))
+        self._judge = _Judge(tree, holds) if tree is not None else None
         tags = _tags(tree) if tree is not None else ()
+        askable = sorted(name for name, bank in question.banks.items() if bank.kind in ASKED)
+        functions = {bank: f"holds_{number}" for number, bank in enumerate(askable)}
         self._pushed: dict[int, Pushed] = {
-            layout: push_down(tree, tags, layout) if tree is not None else Pushed(where="true", exact=True, lists={})
+            layout: push_down(tree, tags, layout, functions)
+            if tree is not None
+            else Pushed(where="true", exact=True, lists={})
             for layout in (1, 2)
         }
         for pushed in self._pushed.values():
             for name, items in pushed.lists.items():
                 self._database.register(name, pa.table({"item": pa.array(list(items), pa.string())}))
+        for bank, function in functions.items():
+            look = partial(_look_up, holds, bank)
+            self._database.create_function(function, look, ["VARCHAR"], "BOOLEAN", type="arrow")  # type: ignore[call-overload]  # It may be "arrow".
         events = [event for event in fresh if not question.networks or event.network in question.networks]
         table = table_of(events)
         table = table.append_column("filename", pa.array([""] * len(table), pa.string()))
@@ -597,8 +615,9 @@ class _Seen(msgspec.Struct):
 class _Judge:
     """The compiled condition over rows."""
 
-    def __init__(self, tree: Node) -> None:
+    def __init__(self, tree: Node, holds: Holds) -> None:
         self._tree = tree
+        self._holds = holds
         self._event = msgspec.json.Decoder(Event).decode
         self._seen = msgspec.json.Decoder(_Seen).decode
         self._values: dict[type, Callable[..., Any]] = {}
@@ -613,7 +632,13 @@ class _Judge:
         if value is None:
             value = self._values[type(event)] = compile_value(BY_CLASS[type(event)].tag, self._tree)
         findings = tuple(finding for finding in seen if not (finding.match and finding.match.withheld))
-        return value(Facts(event, findings, row.received_at, _NONE)) is True
+        return value(Facts(event, findings, row.received_at, _NONE, holds=self._holds)) is True
+
+
+def _look_up(holds: Holds, bank: str, texts: pa.ChunkedArray) -> pa.Array:
+    """Which of the texts a bank holds, for DuckDB; null where a text is null."""
+    found = [None if text is None else holds(bank, text) for text in texts.to_pylist()]
+    return pa.array(found, pa.bool_())
 
 
 _Stamps = tuple[tuple[int, int, int] | None, ...]

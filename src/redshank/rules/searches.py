@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from redshank.audit.services import Step, record
 from redshank.core import Problem
 from redshank.rules import services
 from redshank.rules.checker import Scope
+from redshank.rules.ruleset import TextsOf
 from redshank.rules.search import Checked, Found, Limits, Question, Row, check, every_row, refuse, search
 from redshank.rules.search_child import IDLE, LENGTH, Answer, End, Failed, Job, Rows
 
@@ -48,9 +49,12 @@ class Superseded(Problem):
     """The same person began another search meanwhile."""
 
 
-def check_search(text: str) -> Checked:
-    """Check a condition with the names, lists and fields that the rules of this installation have."""
-    return check(text, services.folder().scope(refuse))
+def check_search(text: str, *, banks: Mapping[str, str], texts_of: TextsOf) -> Checked:
+    """Check a condition with the names, lists and fields that the rules of this installation have.
+
+    `banks` has the kind of each bank that is switched on, by its name; `texts_of` gives what they hold. Raises `Problem`.
+    """
+    return check(text, services.folder().scope(refuse, banks), texts_of=texts_of)
 
 
 def note(question: Question, text: str, *, by: str, now: datetime, what: str = "archive.searched") -> None:

@@ -12,7 +12,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -28,12 +28,11 @@ from redshank.audit.services import Step, record
 from redshank.core import BadInput, Problem
 from redshank.people.models import User
 from redshank.policies import services as policies
-from redshank.rules.diagnostics import Diagnostic, RuleErrors, nearest
+from redshank.rules.diagnostics import Diagnostic, RuleErrors
 from redshank.rules.examples import Outcome, run_examples
-from redshank.rules.loader import CONSOLE, DEFAULT_RULES, Folder, Loaded, Written, list_files, rule_files
+from redshank.rules.loader import DEFAULT_RULES, Folder, Installation, Loaded, Written, list_files, rule_files
 from redshank.rules.models import ConsoleRule, RuleRevision, RuleVersion
 from redshank.rules.ruleset import Rule, RuleSet
-from redshank.rules.tree import Call, walk
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +42,6 @@ MAX_TEXT = 64 * 1024
 """Characters of one rule that is written in the console."""
 MAX_NOTE = 2_000
 _ID = re.compile(r"""^\s*(?:-\s+)?id:\s*["']?([A-Za-z0-9][A-Za-z0-9_-]{0,63})["']?\s*(?:#.*)?$""", re.MULTILINE)
-_POLICY = re.compile(r"^\s*(?:-\s+)?policy:\s*(\S+)\s*$", re.MULTILINE)
 
 Mode = Literal["live", "shadow"]
 
@@ -223,22 +221,20 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
         return self.rule is not None and not self.wrong
 
 
-def check_text(text: str, *, rule_id: str = "", now: datetime, banks: Collection[str] | None = None) -> Checked:
+def check_text(text: str, *, rule_id: str = "", now: datetime, banks: Mapping[str, str] | None = None) -> Checked:
     """Check a rule as it would be put into force. `rule_id` is the console's rule that it is of; empty for a new one.
 
-    Where `banks` are the names of all banks, one that is not among them is warned about.
+    Where `banks` has the kind of each bank that is switched on, others that it names are warned about.
     """
     text = tidy(text)
     taken = ConsoleRule.objects.exclude(rule_id=rule_id).values_list("rule_id", flat=True)
-    loaded = folder().beside(Written(text=text, mode="shadow", id=rule_id), taken=set(taken), now=now)
-    slugs = {policy.slug for policy in policies.active()}
-    said = [*loaded.diagnostics, *_unknown(text, _POLICY.search(text), slugs, "in force, there is no policy")]
+    installation = Installation(banks=banks, policies={policy.slug for policy in policies.active()})
+    written = Written(text=text, mode="shadow", id=rule_id)
+    loaded = folder().beside(written, taken=set(taken), now=now, installation=installation)
     if loaded.rules is None:
-        return Checked(rule=None, diagnostics=tuple(said))
-    rule = loaded.rules.rules[0]
-    said += _unknown_banks(text, rule, banks) if banks is not None else []
+        return Checked(rule=None, diagnostics=loaded.diagnostics)
     right, wrong = run_examples(loaded.examples)
-    return Checked(rule=rule, diagnostics=tuple(said), right=right, wrong=tuple(wrong))
+    return Checked(rule=loaded.rules.rules[0], diagnostics=loaded.diagnostics, right=right, wrong=tuple(wrong))
 
 
 def tidy(text: str) -> str:
@@ -253,35 +249,6 @@ def id_of(text: str) -> str:
     return found[1] if found else ""
 
 
-def _unknown(text: str, place: re.Match[str] | None, known: Collection[str], what: str) -> list[Diagnostic]:
-    """A warning that something is not in the store, where the text names it: in the first group of `place`."""
-    if place is None or place[1] in known:
-        return []
-    line = text.count("\n", 0, place.start(1)) + 1
-    start = text.rfind("\n", 0, place.start(1)) + 1
-    return [
-        Diagnostic(
-            severity="warning",
-            message=f"{what} `{place[1]}`",
-            hint=nearest(place[1], known) or (f"There are {', '.join(sorted(known)[:12])}." if known else ""),
-            file=CONSOLE,
-            line=line,
-            column=place.start(1) - start + 1,
-            width=len(place[1]),
-            text=text[start:].partition("\n")[0],
-        )
-    ]
-
-
-def _unknown_banks(text: str, rule: Rule, banks: Collection[str]) -> list[Diagnostic]:
-    asked = {bank for node in walk(rule.tree) if isinstance(node, Call) for bank in node.constants.get("banks", ())}
-    return [
-        found
-        for bank in sorted(asked)
-        for found in _unknown(text, re.search(rf"""["']({re.escape(bank)})["']""", text), banks, "there is no bank")
-    ]
-
-
 # ── Versions ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -289,7 +256,7 @@ def save(text: str, *, by: User, now: datetime, rule_id: str = "", base: int = 0
     """Save a text as the rule's next version; a draft, whatever is wrong with it. The same text again changes nothing.
 
     `rule_id` is the console's rule, or empty for a new one, whose id the text names. `base` is the number of the version
-    that was changed: where somebody saved another one since, `Changed` is raised unless `over` says that it was seen.
+    that was changed: where somebody saved another one since, `Changed` is raised.
     Raises `BadInput` where it cannot be kept.
     """
     text, note = tidy(text), note.strip()

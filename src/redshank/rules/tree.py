@@ -49,6 +49,13 @@ class Constant(Node):
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Bank(Node):
+    """What a bank holds now. It stands only at the right of `in`: what is asked of it is looked up, never gone through."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
 class Root(Node):
     """One of the names at the top: `event`, `post`, `findings`, …"""
 
@@ -195,6 +202,11 @@ def measure(*children: Node) -> dict[str, Any]:
         "size": 1 + sum(child.size for child in children),
         "depth": 1 + max((child.depth for child in children), default=0),
     }
+
+
+def banks_of(node: Node) -> frozenset[str]:
+    """The banks that `in` asks below `node`, by what counters look at as well."""
+    return frozenset(found.name for found in walk(node, counters=True) if isinstance(found, Bank))
 
 
 def truth_constant(*, value: bool) -> Constant:

@@ -188,6 +188,19 @@ def _fold_once(cluster: str) -> str:
     return unicodedata.normalize("NFKC", "".join(out))
 
 
+MAX_NAME = 10_000
+"""Characters of a name that are looked at."""
+
+
+def bare_name(text: str) -> str:
+    """A handle or display name as names are compared: folded, and of it letters and digits alone.
+
+    So "Iron Wolf", "@iron_wolf" and "iron.wolf@host" are one name.
+    """
+    local = text.strip().removeprefix("@").partition("@")[0]
+    return "".join(char for char in fold(local[:MAX_NAME]).text if char.isalnum())
+
+
 def _extends(char: str) -> bool:
     if _is_dropped(char):
         return True

@@ -28,9 +28,9 @@ from redshank.banks.lookback import KINDS as LOOKED_BACK
 from redshank.banks.models import Bank, Entry, EntryPoints, MatchCount, Opinion
 from redshank.banks.parted import count_points
 from redshank.banks.services import NewEntry
-from redshank.banks.values import FILES
 from redshank.cases.models import Case, Item
 from redshank.core import Account, BadInput, Finding, Frames, Media, Part, Post, PostCreated, Problem
+from redshank.matching import FILES
 from redshank.media import MediaError, MediaHashes, VideoHashes
 from redshank.media.plugins import INSTALLED
 from redshank.policies import services as policies

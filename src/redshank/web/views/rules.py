@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from redshank.banks.models import Bank
+from redshank.banks.services import kinds_of_banks
 from redshank.cases.services import decided
 from redshank.core import Problem, RequestAction
 from redshank.rules import Rule, breakers, firings, services
@@ -381,15 +382,13 @@ def _editor(
 def _said(stored: ConsoleRule | None, text: str) -> dict[str, Any]:
     if len(text) > services.MAX_TEXT:
         return {"too_long": len(text), "most": services.MAX_TEXT}
-    checked = services.check_text(text, rule_id=stored.rule_id if stored else "", now=timezone.now(), banks=_banks())
+    checked = services.check_text(
+        text, rule_id=stored.rule_id if stored else "", now=timezone.now(), banks=kinds_of_banks()
+    )
     found: dict[str, Any] = {"checked": checked}
     if checked.rule is not None:
         found |= _in_words(checked.rule)
     return found
-
-
-def _banks() -> set[str]:
-    return set(Bank.objects.values_list("name", flat=True))
 
 
 def _since(stored: ConsoleRule | None, base: str) -> dict[str, Any]:
@@ -469,7 +468,7 @@ def version(request: Asked, rule_id: str, number: int) -> HttpResponseBase:
         live = stored.live.number if stored.live and stored.live != found else 0
         against = live or next((other for other in others if other < number), 0)
     other = stored.versions.filter(number=against).first()
-    checked = services.check_text(found.text, rule_id=rule_id, now=timezone.now(), banks=_banks())
+    checked = services.check_text(found.text, rule_id=rule_id, now=timezone.now(), banks=kinds_of_banks())
     own = found.author_id == request.user.pk
     context = {
         "stored": stored,

@@ -25,9 +25,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from redshank.archive.models import AccountRecord, EventRecord, SavedSearch
 from redshank.archive.past_writer import past
+from redshank.banks import services as banks
 from redshank.core import EventError, Problem, Verdict, decode_event
 from redshank.rules import searches
-from redshank.rules.search import By, Found, Place, Question, Row
+from redshank.rules.search import By, Checked, Found, Place, Question, Row
 from redshank.rules.search_csv import lines_of
 from redshank.web import reading
 from redshank.web.permissions import Asked, needs
@@ -104,7 +105,7 @@ def search(request: Asked) -> HttpResponseBase:
 
 
 def _answer(request: Asked, wanted: Wanted) -> dict[str, Any]:
-    checked = searches.check_search(wanted.text)
+    checked = _checked(wanted)
     said = {"checked": checked, "diagnostics": checked.diagnostics}
     if checked.question is None:
         return said
@@ -128,6 +129,10 @@ def _answer(request: Asked, wanted: Wanted) -> dict[str, Any]:
     }
 
 
+def _checked(wanted: Wanted) -> Checked:
+    return searches.check_search(wanted.text, banks=banks.kinds_of_banks(), texts_of=banks.texts_of)
+
+
 def _question(question: Question, wanted: Wanted) -> Question:
     first = wanted.after is None
     return msgspec.structs.replace(
@@ -141,7 +146,7 @@ def _question(question: Question, wanted: Wanted) -> Question:
 def download(request: Asked) -> HttpResponseBase:
     """Everything that the search in the address finds, as CSV."""
     wanted = _wanted(request)
-    checked = searches.check_search(wanted.text)
+    checked = _checked(wanted)
     if wanted.problem or checked.question is None:
         return redirect(_address(request, page="search"))  # which says what is wrong
     question = msgspec.structs.replace(_question(checked.question, wanted), times=False, by="", rows=0, after=None)
