@@ -271,6 +271,7 @@ def test_black_frames_match_nothing():
     look = known(entry(1, "video", "c" * 64, frames=(*frames([1, 2], quality=10), *frames([3, 4, 5], start=2))))
     seen = video(*frames([1, 2], quality=10), *frames([7, 8], start=2), sha256="e" * 64)
     assert look.find(posted(Media(id="m1")), {"m1": seen}) == ()
+    assert look.find(posted(Media(id="m1")), {"m1": image(pdq(1))}) == ()
 
 
 def test_a_picture_out_of_a_known_video_is_found_at_its_second():

@@ -102,6 +102,31 @@ def test_a_source_that_breaks_off_half_way_keeps_what_was_whole_and_goes_on_ther
 
 
 @pytest.mark.parametrize("kind", [ThreatExchange, Tcap, StopNcii])
+def test_a_source_that_sends_its_first_page_without_end_is_left_with_what_it_gave(
+    kind: Any, serve: Any, exchange: Any, clock: Any
+) -> None:
+    source, server, one = start(serve, exchange, kind)
+    for number in range(1, 8):
+        source.put(str(number), "md5", md5(number), int(NOW.timestamp()) - 10_000 + number)
+    real, pages = server.answer, []
+
+    def again(request: Any) -> Any:
+        if request.method == "POST":
+            return real(request)
+        assert len(pages) < 20, "it is asked on and on"
+        pages.append(pages[0] if pages else real(request))
+        return pages[0]
+
+    server.answer = again
+    run = running.run(one, clock=clock)
+    assert run is not None
+    assert run.cut
+    assert living() == {md5(1), md5(2)}
+    one.refresh_from_db()
+    assert "the same page again and again" in one.last_error
+
+
+@pytest.mark.parametrize("kind", [ThreatExchange, Tcap, StopNcii])
 def test_a_source_that_goes_back_in_time_is_noticed_and_the_checkpoint_stays(
     kind: Any, serve: Any, exchange: Any, clock: Any
 ) -> None:

@@ -1,13 +1,19 @@
 """Our PDQ is the reference's, to the bit, at every size; and of a scaled copy, nearly so."""
 
+from pathlib import Path
+
 import numpy as np
 import pdqhash
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from redshank.media.pdq import Scaled, pdq
-from tests.media.made import distance, picture, pixels
+from redshank.media.pictures import read_gray
+from tests.media.made import LIMITS, distance, picture, pixels
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "media"
 
 
 def reference(colors: np.ndarray) -> tuple[str, int]:
@@ -75,3 +81,15 @@ def test_limited_range_changes_nothing_but_the_scale() -> None:
     (plain, quality), (limited, quality_limited) = pdq(gray), pdq(squeezed, limited=True)
     assert distance(plain, limited) <= 4
     assert abs(quality - quality_limited) <= 2
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the media of the shared data, ../shared/data/media")
+def test_real_pictures_have_the_references_hashes() -> None:
+    """Their colors and ours are turned to gray by a rounding's difference; a large JPEG is decoded smaller."""
+    for place in sorted((SHARED / "images").glob("*.jpg")):
+        with place.open("rb") as file, Image.open(place) as image:
+            found = read_gray(file, "JPEG", LIMITS)
+            expected, quality = reference(np.asarray(image.convert("RGB")))
+        hash_, ours = pdq(found.gray, scaled=found.scaled)
+        assert distance(hash_, expected) <= 4, place.name
+        assert abs(ours - quality) <= 2, place.name
