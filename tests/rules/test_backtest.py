@@ -143,6 +143,28 @@ def test_counters_are_counted_anew_and_always_come_to_the_same(tmp_path):
     assert some.rules[0].events == 30
 
 
+def test_what_came_at_once_is_counted_in_the_order_in_which_it_happened(tmp_path):
+    (tmp_path / "rules.yaml").write_text(COUNTING)
+    events = [event(number) for number in range(11)]
+    at_once = [msgspec.structs.replace(one, received_at=START + timedelta(hours=11)) for one in events]
+    trial = Trial(load_rules(tmp_path / "rules.yaml"))
+    fired = {one.id for one in events if trial.judge(msgspec.json.decode(one.body, type=PostCreated))[0]}
+    tried = backtest(past_of(tmp_path / "past", at_once[::-1], 11), Ruled(path=tmp_path / "rules.yaml"), processes=1)
+    assert fired == {f"e{number}" for number in range(6, 11)}  # By their ids, e10 would come before e2.
+    assert {sample.event.removeprefix("marsh/") for sample in tried.rules[0].samples} == fired
+
+
+def test_whoever_waits_hears_of_each_day_while_counters_are_counted(tmp_path):
+    (tmp_path / "rules.yaml").write_text(COUNTING)
+    past = past_of(tmp_path / "past", [event(number) for number in range(240)], 24)
+    heard = []
+    backtest(past, Ruled(path=tmp_path / "rules.yaml"), processes=1, apart=True, told=lambda *done: heard.append(done))
+    days = len({file.parent.name for file in past.files()})
+    assert len(heard) > days > 10
+    assert heard == sorted(heard)
+    assert heard[-1] == (len(past.files()), len(past.files()))
+
+
 def test_a_stretch_of_time(tmp_path, rules):
     past = past_of(tmp_path / "past", [event(number) for number in range(60)], 10)
     some = backtest(past, rules, since=START + timedelta(hours=7), until=START + timedelta(hours=21), processes=1)

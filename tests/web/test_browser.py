@@ -126,6 +126,26 @@ def test_from_signing_in_to_undo_by_mouse(watch: Watch, console: Console) -> Non
     assert page.locator(".history :text('I took the wrong post.')").count() >= 1
 
 
+def test_a_search_that_takes_long_is_stopped_by_a_key_and_its_form_stays(watch: Watch, console: Console) -> None:
+    page = watch.page
+    page.goto(console.url)
+    sign_in(page, console, "lee")
+    page.goto(console.url + "/search")
+    condition = 'contains(post.text, "a") and len(post.links) > 0'
+    page.fill("#q", condition)
+    # As where the answer never comes: the page that asked stays.
+    page.evaluate("addEventListener('submit', (event) => event.target.matches('.asking') && event.preventDefault())")
+    assert not page.is_visible("#searching")
+    page.click("form.asking button.primary")
+    page.wait_for_selector("#searching:visible")
+    page.keyboard.press("o")
+    page.wait_for_selector("text=The search was stopped")
+    assert page.input_value("#q") == condition
+    page.click("form.asking button.primary")
+    page.wait_for_selector("text=Events, the newest first")
+    assert not page.is_visible("#searching")
+
+
 def test_from_signing_in_to_undo_by_keyboard_alone(watch: Watch, console: Console) -> None:
     page, keys = watch.page, watch.page.keyboard
     page.goto(console.url)

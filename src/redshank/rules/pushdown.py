@@ -337,6 +337,11 @@ class _Writer:
             return None
         each = f"list_transform({items}, lambda {node.variable}: {body})"
         decided = "true" if node.op == "any" else "false"
+        if any(
+            isinstance(found, Bank) for found in walk(node.body)
+        ):  # To look something up costs most: once is enough.
+            told = f"CASE WHEN list_contains(each, {decided}) THEN {decided} WHEN list_count(each) = len(each) THEN NOT {decided} END"
+            return f"(CASE WHEN len({items}) = 0 THEN NOT {decided} ELSE list_transform([{each}], lambda each: {told})[1] END)"
         return (
             f"(CASE WHEN {items} IS NULL THEN NULL WHEN list_contains({each}, {decided}) THEN {decided} "
             f"WHEN list_count({each}) < len({items}) THEN NULL ELSE NOT {decided} END)"

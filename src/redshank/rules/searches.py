@@ -1,13 +1,18 @@
 """Searches of this installation's past: who asks what is written down, and each runs in a bounded process of its own.
 
-One person has one search at a time: a new one ends the one before. What came just now is found, too. To start a process
-takes about as long as to count ten million events, so where one search is, a process stands ready for the next.
+One person has one search at a time: a new one ends the one before, and one button ends it without another. Which search
+is theirs stands in a small file, so that this holds for all processes of a server. What came just now is found, too. To
+start a process takes about as long as to count ten million events, so where one search is, a process stands ready for the
+next.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
 import selectors
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,17 +41,20 @@ GRACE = 8.0
 """Seconds beyond its limit after which a search that has not ended is ended."""
 WAIT = 10.0
 """Seconds that a search waits for its turn."""
+LOOK = 0.1
+"""Seconds after which a search notices that it is wanted no more."""
 CSV_SECONDS = 300.0
+LEFT = 3600.0
+"""Seconds after which what a search wrote to the disk is nobody's: none takes so long."""
 _answers = msgspec.msgpack.Decoder(Answer)
 _turns: dict[int, threading.BoundedSemaphore] = {}
-_running: dict[str, subprocess.Popen[bytes]] = {}
 _ready: list[tuple[subprocess.Popen[bytes], float]] = []
 """The process that has no job yet, and since when; at most one. It ends when this process does, as its stdin ends then."""
 _lock = threading.Lock()
 
 
 class Superseded(Problem):
-    """The same person began another search meanwhile."""
+    """The same person began another search meanwhile, or stopped this one."""
 
 
 def check_search(text: str, *, banks: Mapping[str, str], texts_of: TextsOf) -> Checked:
@@ -98,6 +106,32 @@ def stream(question: Question, *, by: str) -> Iterator[Row | str]:
             yield from found.rows
         elif isinstance(found, End):
             yield found.stopped
+
+
+def stop(by: str) -> None:
+    """End the search of a person that runs, in whichever process of this server; where none does, nothing changes."""
+    _Claim(by).take()
+
+
+class _Claim:
+    """A person's right to search: whoever took it last has it."""
+
+    def __init__(self, by: str) -> None:
+        self._place = _spill() / f"asked-{hashlib.sha256(by.encode()).hexdigest()[:32]}"
+        self._token = secrets.token_hex(16)
+
+    def take(self) -> None:
+        """Have it from now on."""
+        fresh = self._place.with_name(f".{self._token}")
+        fresh.write_text(self._token)
+        fresh.replace(self._place)
+
+    def holds(self) -> bool:
+        """Whether nobody took it since."""
+        try:
+            return self._place.read_text() == self._token
+        except FileNotFoundError:
+            return False
 
 
 def answer_here(question: Question, seconds: float) -> Found:
@@ -172,27 +206,26 @@ def _job(question: Question, limits: Limits, *, every: int = 0, days: tuple[str,
 
 
 def _asked(job: Job, by: str) -> Iterator[Answer]:
-    """What the process answers. It ends when nobody asks any more, when its time is up, or when `by` asks something else."""
-    with _lock:
-        before = _running.pop(by, None)
-    if before is not None:
-        before.kill()
-    with _turn(), tempfile.TemporaryDirectory(prefix="search-", dir=_spill()) as spill:
+    """What the process answers. It ends when nobody asks any more, when its time is up, or when `by` stops it or asks
+    something else."""
+    claim = _Claim(by)
+    claim.take()
+    with _turn(claim), tempfile.TemporaryDirectory(prefix="search-", dir=_spill()) as spill:
         limits = msgspec.structs.replace(job.limits, spill=spill)
         until = time.monotonic() + limits.seconds + GRACE
         with _lock:
-            process = _running[by] = _take()
+            process = _take()
         try:
             assert process.stdin
             try:
                 process.stdin.write(msgspec.msgpack.encode(msgspec.structs.replace(job, limits=limits)))
                 process.stdin.close()
             except OSError:
-                raise _ended(process, by) from None
+                raise _ended(claim) from None
             while True:
-                body = _frame(process, until)
+                body = _frame(process, until, claim)
                 if body is None:
-                    raise _ended(process, by)
+                    raise _ended(claim)
                 found = _answers.decode(body)
                 if isinstance(found, Failed):
                     raise Problem("the search failed", hint=found.what[:500])
@@ -201,35 +234,33 @@ def _asked(job: Job, by: str) -> Iterator[Answer]:
                     return
         finally:
             _close(process)
-            with _lock:
-                if _running.get(by) is process:
-                    del _running[by]
             get_ready()
 
 
-def _ended(process: subprocess.Popen[bytes], by: str) -> Problem:
-    with _lock:
-        if _running.get(by) is not process:
-            return Superseded("this search ended because you began another one")
+def _ended(claim: _Claim) -> Problem:
+    if not claim.holds():
+        return Superseded("this search was stopped, or ended because you began another one")
     return Problem(
         "the search ended before it had an answer", hint="It took more than it may: narrow it, and try again."
     )
 
 
-def _frame(process: subprocess.Popen[bytes], until: float) -> bytes | None:
-    head = _exactly(process, LENGTH.size, until)
-    return head and _exactly(process, LENGTH.unpack(head)[0], until)
+def _frame(process: subprocess.Popen[bytes], until: float, claim: _Claim) -> bytes | None:
+    head = _exactly(process, LENGTH.size, until, claim)
+    return head and _exactly(process, LENGTH.unpack(head)[0], until, claim)
 
 
-def _exactly(process: subprocess.Popen[bytes], size: int, until: float) -> bytes | None:
-    """So many bytes; None where the process ended or the time is up."""
+def _exactly(process: subprocess.Popen[bytes], size: int, until: float, claim: _Claim) -> bytes | None:
+    """So many bytes; None where the process ended, the time is up, or nobody wants them any more."""
     assert process.stdout
     handle, got = process.stdout.fileno(), bytearray()
     with selectors.DefaultSelector() as ready:
         ready.register(handle, selectors.EVENT_READ)
         while len(got) < size:
-            if not ready.select(max(0.0, until - time.monotonic())):
-                return None
+            if not ready.select(LOOK):
+                if time.monotonic() > until or not claim.holds():
+                    return None
+                continue
             more = os.read(handle, min(1 << 20, size - len(got)))
             if not more:
                 return None
@@ -238,12 +269,16 @@ def _exactly(process: subprocess.Popen[bytes], size: int, until: float) -> bytes
 
 
 @contextmanager
-def _turn() -> Iterator[None]:
+def _turn(claim: _Claim) -> Iterator[None]:
     most = settings.REDSHANK.archive.searches
     with _lock:
         turns = _turns.setdefault(most, threading.BoundedSemaphore(most))
-    if not turns.acquire(timeout=WAIT):
-        raise Problem("too many searches run at this moment", hint="Try again in a few seconds.")
+    until = time.monotonic() + WAIT
+    while not turns.acquire(timeout=LOOK):
+        if not claim.holds():
+            raise _ended(claim)
+        if time.monotonic() > until:
+            raise Problem("too many searches run at this moment", hint="Try again in a few seconds.")
     try:
         yield
     finally:
@@ -253,4 +288,8 @@ def _turn() -> Iterator[None]:
 def _spill() -> Path:
     folder = Path(settings.DATA_DIR) / "spill"
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob("search-*"):  # Of a server that was killed.
+        with suppress(FileNotFoundError):
+            if left.stat().st_mtime < time.time() - LEFT:
+                shutil.rmtree(left, ignore_errors=True)
     return folder

@@ -121,6 +121,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("backtests/<int:job_id>/cancel", backtests.cancel, name="backtest_cancel"),
     path("search", search.search, name="search"),
     path("search/results.csv", search.download, name="search_csv"),
+    path("search/stop", search.stop, name="search_stop"),
     path("search/keep", search.save, name="search_save"),
     path("search/kept/<int:search_id>/drop", search.drop, name="search_drop"),
     path("events/<str:network>/<path:event_id>", search.event, name="event"),

@@ -85,7 +85,8 @@ def search(request: Asked) -> HttpResponseBase:
         "bys": _bys(),
         "networks": _networks(),
         "zones": _zones(),
-        "asked": "q" in request.GET,
+        "asked": "q" in request.GET and "stopped" not in request.GET,
+        "stopped": "stopped" in request.GET,
         "address": _address(request),
         "most": MOST_TEXT,
         "examples": [(one, f"?{urlencode({'q': one, 'range': 'month'})}") for one in EXAMPLES],
@@ -139,6 +140,15 @@ def _question(question: Question, wanted: Wanted) -> Question:
         question, since=wanted.since, until=wanted.until, networks=wanted.networks, rule=wanted.rule, account=wanted.account,
         times=first, by=wanted.by if first else "", top=TOP, rows=PAGE, after=wanted.after,
     )  # fmt: skip
+
+
+@require_POST
+@needs("archive.search")
+def stop(request: Asked) -> HttpResponse:
+    """End one's own search that runs. Its form stays as it was."""
+    searches.stop(request.user.username)
+    asked = request.POST.get("asked", "")[: MOST_TEXT + 2_000].lstrip("?")
+    return redirect(_address(request, page="search", query=f"{asked}&stopped=1" if asked else "stopped=1"))
 
 
 @require_GET

@@ -213,6 +213,25 @@ document.addEventListener("submit", (event) => {
     setTimeout(() => delete form.dataset.sent, 3000);
   }
 });
+// ── A search that runs can be stopped ────────────────────────────────────────────────────────────────────────────
+
+function searching(asked) {
+  const banner = document.getElementById("searching");
+  if (!banner) return;
+  banner.elements.asked.value = asked;
+  banner.hidden = false;
+  banner.scrollIntoView({ block: "nearest" });
+}
+document.addEventListener("submit", (event) => {
+  if (event.target.matches("form.asking")) searching(new URLSearchParams(new FormData(event.target)).toString());
+});
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("main a[href]");
+  const leads = link && link.pathname === location.pathname && link.search.length > 1 && !link.hash;
+  if (leads && !event.ctrlKey && !event.metaKey && !event.shiftKey) searching(link.search);
+});
+addEventListener("pagehide", () => document.getElementById("searching")?.setAttribute("hidden", ""));
+
 // ── The palette ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 function walkFound(event) {
