@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from redshank.audit.models import Entry as Logged
-from redshank.banks import imports, services
+from redshank.banks import imports, rows, services
 from redshank.banks.models import Bank, ImportJob
 from redshank.core import BadInput
 from redshank.jobs.services import LEASE, cancel
@@ -28,6 +28,7 @@ COUNTS = {"added": 84, "revived": 1, "known": 0, "repeated": 3, "aside": 15}
 def bank(make: Any, tmp_path: Any, settings: Any, monkeypatch: Any) -> Bank:
     settings.DATA_DIR = tmp_path
     monkeypatch.setattr(services, "IMPORTED", 10)
+    monkeypatch.setattr(rows, "GAP", 0.0)
     made, _ = make("term", "wolf 3")
     services.withdraw_entries(made, [services.entry_id(made, "wolf 3")], by="user:lee", now=NOW)
     return Bank.objects.get(pk=made.pk)

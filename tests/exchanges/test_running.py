@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, transaction
 
 from redshank.audit.models import Entry as Logged
+from redshank.banks import rows
 from redshank.banks import services as banks
 from redshank.banks.models import Entry, Opinion
 from redshank.core import BadInput, Problem
@@ -367,6 +368,7 @@ def test_killed_anywhere_nothing_is_lost_and_nothing_twice(
     monkeypatch.setattr(
         running, "TOGETHER", 2
     )  # Each piece by itself: there are many places to be killed between them.
+    monkeypatch.setattr(rows, "GAP", 0.0)
     monkeypatch.setattr(running._Lease, "release", lambda self: None)  # Who is killed releases nothing.
     kills = 0
     while True:

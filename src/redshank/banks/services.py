@@ -31,14 +31,14 @@ from redshank.banks.current import known as known  # noqa: PLC0414 - part of the
 from redshank.banks.frames import pack_frames
 from redshank.banks.models import Bank, Entry, Opinion
 from redshank.banks.parted import keep_points
-from redshank.banks.rows import pick, put
+from redshank.banks.rows import Turns, pick, put
 from redshank.banks.values import canonical, kinds, weakness
 from redshank.core import BadInput, BankTexts, Problem
 from redshank.matching import ASKED, FILES
 from redshank.media import Frame, ImageHashes, MediaHashes
 from redshank.policies import services as policies
 
-IMPORTED, FRAMES = 20_000, 100_000
+IMPORTED, FRAMES = 10_000, 50_000
 """Entries, and frames of them, that an import commits together."""
 SAMPLES = 8
 """Entries of a file that are shown before it is imported."""
@@ -781,8 +781,9 @@ def import_entries(
     is told each line that is set aside. Raises `BadInput` for a file that is neither.
     """
     after, total = before
+    turns = Turns()
     for good, bad in _parts(bank, lines, after):
-        with transaction.atomic():
+        with turns.next():
             one = add_entries(bank, [item for _, item in good], by=by, now=now, places=[place for place, _ in good])
             total = _sum(total, one, bad)
             if kept:

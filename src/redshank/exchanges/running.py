@@ -30,7 +30,7 @@ from redshank.audit.services import Step, record
 from redshank.banks import services as banks
 from redshank.banks.current import batched
 from redshank.banks.models import Bank, Entry, Opinion
-from redshank.banks.rows import pick, put
+from redshank.banks.rows import Turns, pick, put
 from redshank.banks.values import canonical
 from redshank.core import BadInput, Problem
 from redshank.exchanges import services
@@ -57,8 +57,8 @@ LEASE = timedelta(minutes=5)
 RENEWED = timedelta(seconds=20)
 BATCH = 800
 """Keys asked for in one query: SQLite takes a thousand parameters everywhere."""
-TOGETHER = 20_000
-"""Things that are taken over in one transaction, or few more: pieces are as small as the source sends them."""
+TOGETHER = 10_000
+"""Things that are taken over in one transaction, or few more: pieces are as small as the source sends them. Half a second."""
 MANY_VALUES = 8
 """Numbered values of one thing that are looked for together."""
 SHOWN = 20
@@ -629,6 +629,7 @@ class _Running:
     def _take_over_all(self, run: Run) -> None:
         folder = folder_of(run)
         targets = {bank.kind: bank for bank in self.exchange.banks.all()}
+        turns = Turns()
         while run.applied < run.pieces:
             number, page = run.applied, Page(records=(), checkpoint={})
             while number < run.pieces and len(page.records) < TOGETHER:
@@ -638,7 +639,7 @@ class _Running:
             now = self.clock()
             one = _TakeOver(self.exchange, run, targets, self.by, now)
             one.read(page)
-            with transaction.atomic():
+            with turns.next():
                 banks.bump()
                 self.lease.hold()
                 run.counts = dict(Counter(run.counts) + one.write())
@@ -658,9 +659,10 @@ class _Running:
             self.lease.beat()
             named.extend(_mark(key) for key, one in _latest(page.records).items() if not one.gone)
         marks = np.unique(np.array(named, np.int64))
-        for part in batched(_missing(self.exchange, marks), BATCH):
+        turns = Turns()
+        for part in batched(_missing(self.exchange, marks), TOGETHER):
             now = self.clock()
-            with transaction.atomic():
+            with turns.next():
                 banks.bump()
                 self.lease.hold()
                 one = _TakeOver(self.exchange, run, {}, self.by, now)
