@@ -296,8 +296,9 @@ def send(folder: Path, host: str, count: int, kind: str) -> None:
     )
     print(f"memory of the worker: at most {max(worker.most for worker in workers)} MB; {', '.join(marks)}")
     print(
-        f"a fresh entry was matched after {max(fresh):.2f} s at worst and {sorted(fresh)[len(fresh) // 2]:.2f} s mostly while it "
-        f"came, and after {max(one for one, _ in after):.2f} s at worst then; a withdrawn one was no more after {max(gone):.2f} s"
+        f"a fresh entry was matched after {sorted(fresh)[len(fresh) // 2]:.2f} s mostly and {max(fresh):.2f} s at worst while it came "
+        f"({sum(one > 1 for one in fresh)} of {len(fresh)} after more than one second), then after {max(one for one, _ in after):.2f} s at "
+        f"worst; a withdrawn one was no more after {sorted(gone)[len(gone) // 2]:.2f} s mostly, {max(gone):.2f} s at worst"
     )
     bar("feed_rows_per_s", count / used)
     bar("feed_worker_mb", max(worker.most for worker in workers))

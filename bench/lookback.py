@@ -7,12 +7,13 @@ before an entry is added to a bank of a million in one process until another, wh
 worst of five. Beside it: how long the import took, how long until a withdrawn one is not matched any more, and what a
 process takes to open all that is known, in seconds and in memory of its own. `video_query_ms`: processor time, median of 20, to find the known parts of a ten-minute video, one frame
 a second, in a bank of 2,400 videos of 25 minutes (3.6 M frames); each query holds twelve seconds of one of them.
-`--quick` has a tenth of each. No peer is beside these: threatexchange and HMA have no look-back.
+`--entries N`: the second alone, beside N entries. `--quick` has a tenth of each. No peer is beside these: threatexchange and HMA have no look-back.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -121,14 +122,23 @@ def fresh_entry(count: int, rng: np.random.Generator, folder: Path) -> None:
         out.write("value\n")
         for start in range(0, count, 100_000):
             out.writelines(row.tobytes().hex() + "\n" for row in random_hashes(min(100_000, count - start), rng))
-    began = time.process_time()
+    began, wall = time.process_time(), time.perf_counter()
     with feed.open() as lines:
         services.import_entries(bank, lines, by="system", now=now)
-    print(f"{count:,} entries imported: {time.process_time() - began:.0f} s of processor time")
+    used, wall = time.process_time() - began, time.perf_counter() - wall
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(
+        f"{count:,} entries imported: {count / used:,.0f} a second of processor time ({used:.0f} s; {wall:.0f} s by the "
+        f"clock), {memory:,} MB at most",
+        flush=True,
+    )
     began = time.process_time()
     current.make_base(wait=True)
     size = sum(file.stat().st_size for file in (folder / "known").rglob("*") if file.is_file()) / 2**20
-    print(f"put into files: {time.process_time() - began:.1f} s of processor time, {size:.0f} MiB")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(
+        f"put into files: {time.process_time() - began:.1f} s of processor time, {size:.0f} MiB; {memory:,} MB at most"
+    )
     waits, gone = [], []
     with subprocess.Popen(
         [sys.executable, "-m", "bench.lookback", "--watch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -216,6 +226,9 @@ def video_query(videos: int, rng: np.random.Generator, folder: Path) -> None:
 def main() -> None:
     asked = parser(__doc__)
     asked.add_argument("--watch", action="store_true", help="be the other process (used by the bench itself)")
+    asked.add_argument(
+        "--entries", type=int, default=0, help="measure the import of so many entries, and a fresh one beside"
+    )
     args = asked.parse_args()
     if args.watch:
         watch()
@@ -223,6 +236,10 @@ def main() -> None:
     print(machine(), f"seed {args.seed}")
     share = 10 if args.quick else 1
     rng = np.random.default_rng(args.seed)
+    if args.entries:
+        with tempfile.TemporaryDirectory() as folder:
+            fresh_entry(args.entries, rng, Path(folder))
+        return
     with tempfile.TemporaryDirectory() as folder:
         look_back(10_000_000 // share, 1000, rng, Path(folder))
     with tempfile.TemporaryDirectory() as folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -333,6 +334,31 @@ class Killed(BaseException):
     """Stands for kill -9: nothing of ours handles it."""
 
 
+def test_a_worker_that_ends_lets_go_at_the_next_mark(serve: Any, exchange: Any, clock: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(running, "TOGETHER", 2)
+    source = StopNcii()
+    for number in range(1, 8):
+        source.put("", "md5", md5(number), int(NOW.timestamp()) - 10_000 + number)
+    one = exchange("stopncii", serve(source).url, secret=StopNcii.SECRET)
+    stop, phases = threading.Event(), []
+
+    def progress(phase: str, done: int) -> None:
+        phases.append((phase, done))
+        if (phase, done) in {("fetched", 2), ("taken over", 1)}:
+            stop.set()
+
+    for _ in range(2):
+        stop.clear()
+        one.refresh_from_db()
+        assert running.run(one, clock=clock, progress=progress, stop=stop) is None
+        one.refresh_from_db()
+        assert one.leased_until is None
+    assert (Run.objects.get().state, len(living())) == ("applying", 2)
+    assert go(one, clock).state == Run.State.DONE
+    assert (len(living()), Run.objects.get().counts["added"]) == (7, 7)
+    assert [done for phase, done in phases if phase == "fetched"] == [2, 4, 6, 7]
+
+
 def test_killed_anywhere_nothing_is_lost_and_nothing_twice(
     serve: Any, exchange: Any, clock: Any, monkeypatch: Any
 ) -> None:
@@ -392,7 +418,7 @@ def test_killed_anywhere_nothing_is_lost_and_nothing_twice(
 
 def test_two_workers_never_ask_one_source_at_once(listed: Any, clock: Any) -> None:
     _, one = listed(1)
-    lease = running._Lease.take(one, clock)
+    lease = running._Lease.take(one, clock, threading.Event())
     assert lease is not None
     assert running.run(one, clock=clock) is None
     Exchange.objects.update(lease="another")

@@ -364,7 +364,9 @@ class _Exchanges(_Job):
         from redshank.exchanges import running, sharing, telling
 
         now = timezone.now()
-        done = running.run_due() + telling.queue(now=now) + telling.send_due() + sharing.publish_due(now=now)
+        done = (
+            running.run_due(stop=self.stop) + telling.queue(now=now) + telling.send_due() + sharing.publish_due(now=now)
+        )
         if self._forgot is None or now - self._forgot >= SWEEP_EVERY:
             running.forget(now=now)
             self._forgot = now

@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets as chance
 import shutil
+import threading
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -83,27 +84,34 @@ class LostError(Exception):
     """Somebody else works on this exchange now, or it was changed meanwhile."""
 
 
+class StoppedError(LostError):
+    """This worker is to end; whoever comes next goes on at the last mark."""
+
+
 class _Lease:
     """One worker's hold on one exchange."""
 
-    def __init__(self, exchange: Exchange, token: str, clock: Clock) -> None:
+    def __init__(self, exchange: Exchange, token: str, clock: Clock, stop: threading.Event) -> None:
         self.exchange = exchange
         self.token = token
         self.clock = clock
+        self._stop = stop
         self._renewed = clock()
 
     @classmethod
-    def take(cls, exchange: Exchange, clock: Clock) -> _Lease | None:
+    def take(cls, exchange: Exchange, clock: Clock, stop: threading.Event) -> _Lease | None:
         """The hold; None where another has it."""
         now, token = clock(), chance.token_hex(16)
         free = Q(leased_until=None) | Q(leased_until__lt=now)
         if not Exchange.objects.filter(free, pk=exchange.pk).update(lease=token, leased_until=now + LEASE):
             return None
         exchange.refresh_from_db()
-        return cls(exchange, token, clock)
+        return cls(exchange, token, clock, stop)
 
     def beat(self) -> None:
-        """Renew the hold now and then. Raises `LostError` where it was lost."""
+        """Renew the hold now and then. Raises `LostError` where it was lost, or where this worker is to end."""
+        if self._stop.is_set():
+            raise StoppedError
         now = self.clock()
         if now - self._renewed < RENEWED:
             return
@@ -112,7 +120,9 @@ class _Lease:
             raise LostError
 
     def hold(self) -> None:
-        """In a transaction: nobody else can change this exchange before it ends. Raises `LostError`."""
+        """In a transaction: nobody else can change this exchange before it ends. Raises as `beat`."""
+        if self._stop.is_set():
+            raise StoppedError
         held = Exchange.objects.select_for_update().filter(pk=self.exchange.pk, lease=self.token)
         if held.values_list("pk", flat=True).first() is None:
             raise LostError
@@ -124,8 +134,8 @@ class _Lease:
         Exchange.objects.filter(pk=self.exchange.pk, lease=self.token).update(lease="", leased_until=None)
 
 
-def run_due(*, clock: Clock = _now) -> int:
-    """Ask one exchange that is due and that nobody else is at; give how many were asked: 1 or 0."""
+def run_due(*, clock: Clock = _now, stop: threading.Event | None = None) -> int:
+    """Ask one exchange that is due and that nobody else is at; give how many were asked: 1 or 0. `stop` as for `run`."""
     now = clock()
     due = (
         Exchange.objects.filter(Q(leased_until=None) | Q(leased_until__lt=now), paused_at=None, due_at__lte=now)
@@ -133,7 +143,7 @@ def run_due(*, clock: Clock = _now) -> int:
         .order_by("due_at")
     )
     for exchange in due[:5]:
-        if run(exchange, clock=clock) is not None:
+        if run(exchange, clock=clock, stop=stop) is not None:
             return 1
     return 0
 
@@ -145,8 +155,11 @@ def run(
     progress: Progress = _quiet,
     file: Path | None = None,
     full: bool = False,
+    stop: threading.Event | None = None,
 ) -> Run | None:
     """Ask `exchange`, or go on with its run that was cut off; give the run as it ended, or None where another is at it.
+
+    Where `stop` is set meanwhile, it ends at the next mark, and gives None.
 
     `file`: a list that takes the place of the source's answer, for kinds that come whole. `full`: all of it is fetched.
     Raises `Problem` where a run of it waits for a person, and for a file where none can be taken.
@@ -156,11 +169,14 @@ def run(
     if Run.objects.filter(exchange=exchange, state=Run.State.HELD).exists():
         hint = f"Look at it: `redshank exchanges status {exchange.name}`."
         raise Problem("a run of it waits for a person", where=exchange.name, hint=hint)
-    lease = _Lease.take(exchange, clock)
+    lease = _Lease.take(exchange, clock, stop or threading.Event())
     if lease is None:
         return None
     try:
         return _Running(lease, progress).go(file, full=full)
+    except StoppedError:
+        log.info("exchange.stopped", exchange=exchange.name)
+        return None
     except LostError:
         log.warning("exchange.lost", exchange=exchange.name)
         return None
