@@ -229,6 +229,31 @@ def test_a_big_store_is_put_into_a_base_first_and_then_beside_what_goes_on(make,
     assert len(shown.catalog.exact([("sha1", one.value) for one in (*many, NewEntry(value="e" * 40))])) == 296
 
 
+def test_a_newer_base_is_made_ready_beside_what_goes_on(make, monkeypatch):
+    waiting = {}
+    monkeypatch.setattr(current, "_beside", waiting.__setitem__)
+    monkeypatch.setattr(current, "DELTA_LEAST", 2)
+    bank, _ = make("sha1", *VALUES["sha1"][:2])
+    services.known()
+    current.make_base(wait=True)
+
+    def add(number):
+        return services.add_entries(bank, [NewEntry(value=VALUES["sha1"][number])], by="system", now=NOW).entries
+
+    add(2)
+    late = add(3)
+    assert services.known().catalog.base is None
+    assert found() == right()
+    waiting.pop("known-open")()
+    services.withdraw_entries(bank, late, by="system", now=NOW)
+    bank, _ = make("term", "iron wolf")
+    shown = services.known()
+    assert shown.catalog.base is not None
+    assert shown.catalog.base.size == 2
+    assert found() == right()
+    assert "known-open" not in waiting
+
+
 def test_a_video_that_comes_again_with_other_frames_is_found_by_those(make):
     bank, _ = make("video", new("video", VALUES["video"][0]))
     (pk,) = right()

@@ -266,14 +266,12 @@ def _open(number: int) -> _View:
 
 def _advance(view: _View, number: int) -> _View:
     """What changed since `view` was made."""
-    catalog = view.known.catalog
-    newest = next((place for place in files.bases(_folder()) if place not in _useless), None)
-    mine = catalog.base.revision if catalog.base else -1
-    if newest is not None and files.revision_of(newest) > mine:
-        return _open(number)
+    catalog, since = view.known.catalog, view.revision
+    if newer := _newer(catalog.base.revision if catalog.base else -1, number):
+        catalog, since = newer.catalog, min(newer.revision, since)
     changed: set[int] = set()
     kinds: set[str] = set()
-    for row in _take_in(catalog, since=view.revision):
+    for row in _take_in(catalog, since=since):
         changed.add(row.id)
         kinds.add(row.kind)
     _see_to_base(catalog)
@@ -281,6 +279,49 @@ def _advance(view: _View, number: int) -> _View:
     return _view_of(
         catalog, number, met=met, before=view, same_terms="term" not in kinds, same_plugged=kinds.isdisjoint(INSTALLED)
     )
+
+
+class _Newer(msgspec.Struct):
+    """A catalog on another base than the one in use, with what changed up to `revision`."""
+
+    catalog: Catalog
+    revision: int
+    folder: Path
+
+
+_ready: _Newer | None = None
+
+
+def _newer(mine: int, number: int) -> _Newer | None:
+    """A catalog on a newer base than that of the number `mine`, where there is one.
+
+    While a long list is taken in, much has changed by the time that a base is whole: that is read beside what goes on, so that
+    nothing waits for it, and is given when it is ready.
+    """
+    global _ready
+    newest = next((place for place in files.bases(_folder()) if place not in _useless), None)
+    if newest is None or files.revision_of(newest) <= mine:
+        return None
+    done, _ready = _ready, None
+    if done and done.catalog.base and done.catalog.base.revision > mine and done.folder == _folder() and _is_past(done.revision, number):  # fmt: skip
+        return done
+    found = _newest_base(number)
+    if found is None or found.revision <= mine:
+        return None
+    if Entry.objects.filter(changed__gt=found.revision)[:DELTA_LEAST].count() < DELTA_LEAST:
+        return _Newer(Catalog(found, quality=_quality()), found.revision, _folder())
+    _beside("known-open", _get_ready)
+    return None
+
+
+def _get_ready() -> None:
+    global _ready  # noqa: PLW0603 - one view a process
+    number, folder = _number(), _folder()
+    if found := _newest_base(number):
+        catalog = Catalog(found, quality=_quality())
+        for _ in _take_in(catalog, since=found.revision):
+            pass
+        _ready = _Newer(catalog, number, folder)
 
 
 def _take_in(catalog: Catalog, *, since: int) -> Iterator[Row]:

@@ -386,28 +386,38 @@ def _weigh(exchange: Exchange, folder: Path, *, full: bool, progress: Progress) 
                 diff.aside += 1
                 _show(diff.first_aside, one.value[:200], problem.what)
                 continue
-            mark = _mark(key)
-            named.append(mark)
+            if full and not first:  # Else nothing can be missing.
+                named.append(_mark(key))
             if there is None or there.gone:
-                new.append(mark)
+                new.append(_mark(key))
                 _show(diff.first_new, one.kind, one.value[:200])
             elif there.digest != digest(one):
                 diff.changed += 1
             else:
                 diff.same += 1
         progress("weighed", diff.read)
-    diff.new, diff.gone = len(np.unique(np.array(new, np.int64))), len(np.unique(np.array(going, np.int64)))
+    diff.new, diff.gone = _distinct(new), _distinct(going)
     diff.skipped, diff.skipped_kinds = skipped.total(), dict(skipped.most_common(SHOWN))
-    if full:
-        marks = np.unique(np.array(named, np.int64))
-        leaving = np.unique(np.array(going, np.int64))
-        for pk, key in _missing(exchange, marks):
-            if not _in(leaving, [_mark(key)])[0]:
-                diff.missing += 1
-                if len(diff.first_gone) < SHOWN:
-                    entry = Entry.objects.filter(claims=pk).values_list("bank__kind", "value").first()
-                    _show(diff.first_gone, *(entry or ("", key)))
+    if full and not first:
+        named.extend(going)
+        for pk, key in _missing(exchange, _sorted(named)):
+            diff.missing += 1
+            if len(diff.first_gone) < SHOWN:
+                entry = Entry.objects.filter(claims=pk).values_list("bank__kind", "value").first()
+                _show(diff.first_gone, *(entry or ("", key)))
     return diff
+
+
+def _sorted(marks: array[int]) -> NDArray[np.int64]:
+    """The same memory, sorted in place: a feed may be of many millions."""
+    out = np.frombuffer(marks, np.int64) if marks else np.empty(0, np.int64)
+    out.sort()
+    return out
+
+
+def _distinct(marks: array[int]) -> int:
+    found = _sorted(marks)
+    return len(found) and 1 + int(np.count_nonzero(found[1:] != found[:-1]))
 
 
 class _Known(msgspec.Struct, frozen=True, gc=False):
@@ -430,10 +440,6 @@ def _known(exchange: Exchange, keys: Iterable[str]) -> dict[str, _Known]:
 def _show(shown: list[tuple[str, str]], one: str, other: str) -> None:
     if len(shown) < SHOWN:
         shown.append((_plain(one, 200), _plain(other, 300)))
-
-
-def _in(marks: NDArray[np.int64], these: Sequence[int]) -> NDArray[np.bool_]:
-    return np.isin(np.array(these, np.int64), marks, assume_unique=False)
 
 
 def _missing(exchange: Exchange, marks: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
@@ -674,9 +680,8 @@ class _Running:
         for page in _pieces(folder):
             self.lease.beat()
             named.extend(_mark(key) for key, one in _latest(page.records).items() if not one.gone)
-        marks = np.unique(np.array(named, np.int64))
         turns = Turns()
-        for part in batched(_missing(self.exchange, marks), TOGETHER):
+        for part in batched(_missing(self.exchange, _sorted(named)), TOGETHER):
             now = self.clock()
             with turns.next():
                 banks.bump()
