@@ -112,6 +112,7 @@ def fresh_entry(count: int, rng: np.random.Generator, folder: Path) -> None:
 
     call_command("migrate", verbosity=0)
     from redshank.banks import current, services
+    from redshank.banks.models import Entry
     from redshank.policies import services as policies
 
     policy = policies.active()[0].slug
@@ -121,7 +122,8 @@ def fresh_entry(count: int, rng: np.random.Generator, folder: Path) -> None:
     with feed.open("w") as out:
         out.write("value\n")
         for start in range(0, count, 100_000):
-            out.writelines(row.tobytes().hex() + "\n" for row in random_hashes(min(100_000, count - start), rng))
+            rows = random_hashes(min(100_000, count - start), rng)
+            out.writelines(row.tobytes().hex() + "\n" for row in rows)
     began, wall = time.process_time(), time.perf_counter()
     with feed.open() as lines:
         services.import_entries(bank, lines, by="system", now=now)
@@ -162,6 +164,15 @@ def fresh_entry(count: int, rng: np.random.Generator, folder: Path) -> None:
         f"a new entry beside {count:,}: matched in another process after {', '.join(f'{one:.2f}' for one in waits)} s"
     )
     print(f"a withdrawn one: no more after {', '.join(f'{one:.2f}' for one in gone)} s")
+    some = rows[:500]
+    near = flip(some, rng.integers(0, RADIUS + 1, len(some)), rng)
+    pairs = services.known(fresh=True).catalog.pictures(np.concatenate([near, random_hashes(500, rng)]), RADIUS)
+    values = dict(Entry.objects.filter(pk__in=pairs[:, 1].tolist()).values_list("pk", "value"))
+    found = {(number, values[pk]) for number, pk in pairs.tolist()}
+    assert found == {(number, row.tobytes().hex()) for number, row in enumerate(some)}, f"{len(found)} of {len(some)}"
+    print(
+        f"{len(some)} that are near one of them are found, each with just that, and {len(some)} random ones with none"
+    )
     bar("fresh_entry_s", max(waits))
 
 

@@ -14,7 +14,7 @@ import mmap
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -54,8 +54,8 @@ class Log:
         self._fd = fd
         self._page = memoryview(page).cast("Q")
 
-    def __del__(self) -> None:
-        os.close(self._fd)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # As the process ends, `os` may be gone.
+        close(self._fd)
 
     @classmethod
     def create(cls, path: Path, generation: bytes) -> Log:
