@@ -11,15 +11,17 @@ import ast
 import math
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from redshank.rules.counting import counter_of
 from redshank.rules.diagnostics import nearest
 from redshank.rules.library import FUNCTIONS, PREPARATIONS, QUANTIFIERS, ArgumentError, Function, Parameter
+from redshank.rules.mistakes import ELSEWHERE, PLACES, syntax
 from redshank.rules.schema import (
     DURATION,
+    EVENT_TYPES,
     NUMBER,
     RECORDS,
     ROOTS,
@@ -59,6 +61,8 @@ MAX_DEPTH = 40
 MAX_SIZE = 4_000
 """Nodes of one expression, names written out."""
 
+_BARE = re.compile(r"[A-Za-z][\w.-]*")
+_WRITTEN = frozenset(("post.text", "report.text", "account.bio", "account.display_name", "account.handle"))
 MAX_LOOKED_AT = 1_000
 """Items of a list that are looked at for what can never be."""
 
@@ -113,20 +117,6 @@ _FOREIGN: dict[type[ast.AST], str] = {
     ast.Starred: "*",
     ast.NamedExpr: ":=",
 }
-
-
-_ELSEWHERE = {
-    "link": 'A post has links: any(domain(link) in bank("known-domains") for link in post.links).',
-    "null": "What the platform did not send is missing: ask not known(…).",
-    **dict.fromkeys(("haslabel", "haslabels", "label", "labels"), 'Ask "x" in account.labels.'),
-    **dict.fromkeys(("regex", "regexmatch", "regexp", "search", "match"), 'Write matches(post.text, "…").'),
-    **dict.fromkeys(("textcontains", "stringcontains", "includes"), 'Write contains(post.text, "…").'),
-    **dict.fromkeys(("listlength", "stringlength", "length", "size"), "Write len(…)."),
-    **dict.fromkeys(("exists", "isnull", "resolveoptional", "defined"), "Ask known(…)."),
-    **dict.fromkeys(("rate", "counter", "unique"), 'Write count(per=account.id, over="day") or distinct(…, per=…, over="day").'),
-    **dict.fromkeys(("timesince", "timedelta", "timestamp"), "Compare account.age < days(7), or now - event.at > hours(2)."),
-}  # fmt: skip
-"""What people write who come from another language, in lower case, and what to write here."""
 
 
 class Report(Protocol):
@@ -206,11 +196,12 @@ class _Checker:
                 warnings.simplefilter("ignore")
                 tree = ast.parse(text, mode="eval").body
         except SyntaxError as found:
-            start = lead + max(0, (found.offset or 1) - 1)
-            message, hint = _syntax(found.msg, self.text, start)
+            start = min(lead + max(0, (found.offset or 1) - 1), len(self.text) - 1)
             if "too many nested" in found.msg:
                 message, hint = self._too_deep()
-            self.fail(message, min(start, len(self.text) - 1), min(start, len(self.text) - 1) + 1, hint)
+                self.fail(message, start, start + 1, hint)
+            else:
+                self.fail(*syntax(found.msg, self.text, start))
             return None
         except (RecursionError, MemoryError):
             message, hint = self._too_deep()
@@ -310,6 +301,8 @@ class _Checker:
         hint = "Compare it with something, or ask known(…)."
         if node.type.kind == "list":
             hint = "Ask len(…) > 0, any(…) or `in`."
+        if isinstance(node, Constant) and node.type.kind == "text":
+            hint = f'Write the whole comparison again, or one with a list: … in ["…", {node.key}].'
         raise self.bad(tree, f"expected yes or no, but this is {node.type.describe()}", hint)
 
     def expression(self, tree: ast.expr) -> Node:
@@ -415,10 +408,19 @@ class _Checker:
             at = trees[0] if isinstance(left, Constant) and not isinstance(right, Constant) else trees[1]
             other, this = (right, left) if at is trees[0] else (left, right)
             hint = ""
-            if {left.type.kind, right.type.kind} == {"duration", "number"}:
+            kinds = {left.type.kind, right.type.kind}
+            if kinds in ({"duration", "number"}, {"duration", "text"}):
                 hint = "Write a duration as days(7), hours(2), minutes(30)."
-            elif {left.type.kind, right.type.kind} == {"time", "text"}:
+            elif kinds == {"time", "text"}:
                 hint = 'Write a time as time("2026-07-01").'
+            elif kinds == {"time", "duration"}:
+                hint = f"How long ago that is: now - {self.shown(left if left.type.kind == 'time' else right)}."
+                hint = "Ask account.age." if "account.created_at" in hint else hint
+            elif kinds == {"list", "text"} and op in ("==", "!="):
+                found, items = (left, right) if right.type.kind == "list" else (right, left)
+                hint = f"Ask {self.shown(found)} {'in' if op == '==' else 'not in'} {self.shown(items)}."
+            elif "list" in kinds and "number" in kinds:
+                hint = f"Ask len({self.shown(left if left.type.kind == 'list' else right)})."
             elif {left.type.kind, right.type.kind} == {"text", "number"}:
                 hint = "Quoted values are texts, digits without quotes are numbers."
             raise self.bad(
@@ -437,7 +439,7 @@ class _Checker:
             return truth_constant(value=_decide(op, left.value, right.value))
         negated = op == "not in" and isinstance(right, Bank)
         op = "in" if negated else op
-        found = Compare(
+        made = Compare(
             type=TRUTH,
             key=f"{_wrap(left)} {op} {_wrap(right)}",
             cost=left.cost + right.cost + 30,
@@ -446,7 +448,7 @@ class _Checker:
             right=right,
             **self.sizes(trees[1], left, right),
         )
-        return self._not(trees[1], found) if negated else found
+        return self._not(trees[1], made) if negated else made
 
     def _check_in(self, left: Node, right: Node, trees: list[ast.expr]) -> None:
         if right.type.kind == "text":
@@ -579,8 +581,12 @@ class _Checker:
             raise self.bad(tree, f"`{name}` is a function and needs its arguments", f"For example: {example}")
         hint = nearest(name, [*ROOTS, *self.scope.known_names, *self.variables, "True", "False"])
         if not hint:
+            if name in self.scope.lists:
+                raise self.bad(tree, f"there is no `{name}`", f'Write list("{name}").')
             owners = sorted({field for field in ("account", "post", "event", "report") if name in RECORDS[field]})
-            hint = f"Did you mean `{owners[0]}.{name}`?" if owners else _ELSEWHERE.get(name.lower(), "")
+            hint = f"Did you mean `{owners[0]}.{name}`?" if owners else ELSEWHERE.get(name.lower(), "")
+            if len(name) == 1:
+                hint = f"A letter stands for an item, as in any({name}.severity >= 4 for {name} in findings)."
             hint = hint or f"There are {', '.join(ROOTS)}."
         raise self.bad(tree, f"there is no `{name}`", hint)
 
@@ -603,6 +609,9 @@ class _Checker:
             hint = (
                 near.replace("`", f"`{self.text[start:end]}.", 1) if near else f"It has {', '.join([*fields, *own])}."
             )
+            if dotted in EVENT_TYPES:
+                hint = f'Write "{dotted}", in quotes.'
+            hint = PLACES.get(f"{base.type.record}.{tree.attr}", hint)
             raise self.bad(tree, f"{base.type.describe()} has no `{tree.attr}`", hint)
         costs = {"age": 250, "sha256": 300, "md5": 300, "pdq": 300, "on": 500, "field": 200}
         return Attribute(
@@ -634,6 +643,10 @@ class _Checker:
                 raise self.bad(tree, "the rule language has texts, numbers, True and False")
 
     def items(self, tree: ast.List | ast.Tuple | ast.Set) -> Node:
+        if isinstance(tree, ast.Tuple) and self.text[self.span(tree)[0]] != "(":
+            raise self.bad(
+                tree, "a comma outside of any brackets", "Join conditions by `and`, `or`; write 1000, not 1,000."
+            )
         nodes = self.several(*tree.elts)
         if not nodes:
             raise self.bad(tree, "an empty list")
@@ -672,7 +685,8 @@ class _Checker:
             return self.quantifier(tree, name)
         function = FUNCTIONS.get(name)
         if function is None:
-            hint = nearest(name, [*FUNCTIONS, *QUANTIFIERS]) or _ELSEWHERE.get(name.lower(), "")
+            hint = ELSEWHERE.get(name.lower(), "") or nearest(name, [*FUNCTIONS, *QUANTIFIERS])
+            hint = f"It is no function: write {name}." if name in ROOTS else hint
             hint = hint or "`redshank rules library` prints all there are."
             raise self.bad(tree.func, f"unknown function `{name}`", hint)
         if name == "list":
@@ -720,6 +734,8 @@ class _Checker:
         except ArgumentError as found_error:
             raise self._argument_error(tree, found_error, places) from None
         key = f"{function.name}({', '.join(keys)})"
+        if function.name == "language" and values[0].key in _WRITTEN:
+            self.warn(tree.args[0], "this asks for the tag of a language, not for a text", "Such as post.language.")
         if not values and not function.implicit:
             value = run()
             return Constant(type=function.returns, key=key, value=value)
@@ -782,6 +798,9 @@ class _Checker:
             if not out:
                 raise self.bad(argument, f"`{parameter.name}` names nothing")
             return out
+        written = self.text[slice(*self.span(argument))]
+        if _BARE.fullmatch(written) and parameter.types == (TEXT,) and re.split(r"\W", written)[0] not in self._known():
+            raise self.bad(argument, f"`{parameter.name}` must stand in quotes", f'Write "{written}".')
         node = self.expression(argument)
         self._check_argument(parameter, node, argument)
         if not isinstance(node, Constant):
@@ -794,12 +813,17 @@ class _Checker:
                 raise self.bad(argument, f'`{parameter.name}` is never "{node.value}"', hint)
         return [(node.value, argument)]
 
+    def _known(self) -> Collection[str]:
+        return {*ROOTS, *self.scope.known_names, *self.variables, "True", "False"}
+
     def _check_argument(self, parameter: Parameter, node: Node, at: ast.expr) -> None:
         if parameter.types and not any(type_.like(node.type) for type_ in parameter.types):
             wanted = " or ".join(type_.describe() for type_ in parameter.types)
             hint = ""
             if node.type.kind == "list" and parameter.types[0].kind == "text":
-                hint = f"Ask any(… for x in {node.key})."
+                hint = f"Ask any(… for x in {self.shown(node)})."
+            elif parameter.choices:
+                hint = f"It is one of {', '.join(map(_constant_key, parameter.choices))}."
             raise self.bad(at, f"expected {wanted}, but this is {node.type.describe()}", hint)
 
     def _argument_error(self, tree: ast.Call, error: ArgumentError, places: dict[str, list[ast.expr]]) -> _Bad:
@@ -1035,20 +1059,3 @@ def _dotted(tree: ast.Attribute) -> str:
         parts.append(value.attr)
         value = value.value
     return ".".join([value.id, *reversed(parts)]) if isinstance(value, ast.Name) else ""
-
-
-def _syntax(message: str, text: str, at: int) -> tuple[str, str]:
-    """A syntax error of Python's in the words of the rule language."""
-    if "Maybe you meant '=='" in message or text[at : at + 1] == "=":
-        return "expected a comparison", "To compare, write == with two signs."
-    if message.startswith("unterminated string"):
-        return (
-            "a text without its closing quote",
-            "To YAML, ` #` begins a comment: put a condition that has one below `when: |`.",
-        )
-    if "was never closed" in message or "unmatched" in message or "does not match" in message:
-        return message.replace("parenthesis", "bracket"), ""
-    for sign in ("&&", "||", "!"):
-        if sign in text[max(0, at - 1) : at + 2]:
-            return f"the rule language does not have {sign}", "Write `and`, `or`, `not`."
-    return f"not an expression: {message}", ""

@@ -15,6 +15,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 from redshank.core import VERBS, AddLabel, Effect, Fired, OpenCase, Preserve, RequestAction
 from redshank.core.actions import HARSHNESS, TARGETS
 from redshank.rules.diagnostics import nearest
+from redshank.rules.mistakes import KEYS
 from redshank.rules.schema import EVENT_TYPES
 from redshank.rules.source import Source
 
@@ -211,7 +212,9 @@ def read_mapping(source: Source, node: MappingNode, known: tuple[str, ...] | Non
         if not isinstance(key, ScalarNode):
             source.error_at(key, "expected a plain key")
         elif known is not None and key.value not in known:
-            hint = nearest(key.value, known) or f"There are {', '.join(known)}."
+            meant = KEYS.get(key.value.lower(), "")
+            hint = f"Did you mean `{meant}`?" if meant in known else nearest(key.value, known)
+            hint = hint or f"There are {', '.join(known)}."
             source.error_at(key, f"unknown key `{key.value}`{what}", hint)
         elif key.value in out:
             source.error_at(key, f"the key `{key.value}` stands here twice")

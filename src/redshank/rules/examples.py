@@ -17,9 +17,11 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from redshank.core import BankTexts, Event, Finding, Match, Tie, Whole
 from redshank.rules.counting import MOST, alone
+from redshank.rules.diagnostics import nearest
 from redshank.rules.explain import Explainer
+from redshank.rules.mistakes import PARTS
 from redshank.rules.ruleset import Facts, Holds, Rule, RuleSet
-from redshank.rules.schema import BY_CLASS
+from redshank.rules.schema import BY_CLASS, RECORDS
 from redshank.rules.source import Source, span_of
 from redshank.rules.tree import banks_of
 
@@ -33,6 +35,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _FINDING = (
     "bank", "kind", "severity", "policy", "label", "source", "confirmed", "distance", "score", "seen", "on", "detector",
 )  # fmt: skip
+_BESIDE = ("labels", "findings", "ties", "counts", "banks")
 _PATH = re.compile(r"^(?P<reason>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 
@@ -167,7 +170,7 @@ def _read(source: Source, node: Node, origins: Mapping[str, str], named: Named) 
         found = _PATH.match(str(error))
         assert found is not None
         at = _find(node, found["path"] or "", found["reason"])
-        source.error_at(at, f"not an event: {_said(found['reason'])}")
+        source.error_at(at, f"not an event: {_said(found['reason'])}", _hint(found["reason"]))
     except _WrongExampleError as error:
         source.error_at(_find(node, f"$.{error.path}", ""), str(error), error.hint)
     return None
@@ -186,6 +189,17 @@ def _said(reason: str) -> str:
         reason = reason.replace(theirs, ours)
     reason = reason.replace("Object contains unknown", "it has no").replace("Object missing", "it lacks the")
     return reason[:1].lower() + reason[1:]
+
+
+def _hint(reason: str) -> str:
+    """What was meant by a field that events do not have."""
+    wrong = _UNKNOWN.search(reason)
+    if not wrong:
+        return ""
+    if wrong[1] in PARTS:
+        return f"Write {PARTS[wrong[1]]}."
+    known = {name for record in ("event", "account", "post") for name in RECORDS[record]}
+    return nearest(wrong[1], known | {*_BESIDE, "account", "post", "report", "media", "followed"})
 
 
 def _complete(raw: dict[str, Any]) -> dict[str, Any]:

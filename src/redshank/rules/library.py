@@ -184,9 +184,8 @@ def _script(constants: dict[str, Any]) -> Callable[[bytes], bool]:
     try:
         search = regex(rf"\p{{{re2.escape(name)}}}").search
     except ArgumentError:
-        raise ArgumentError(
-            "name", f'Unicode has no script "{name}"', hint="Scripts are called Latin, Cyrillic, Arabic, Han, …"
-        ) from None
+        hint = "Scripts are called Latin, Cyrillic, Arabic, Han, …, with a capital."
+        raise ArgumentError("name", f'Unicode has no script "{name}"', hint=hint) from None
     return lambda encoded: search(encoded) is not None
 
 

@@ -433,7 +433,7 @@ class _Loader:
 
     def _expression(self, source: Source, node: Node, *, any_type: bool = False) -> Tree | None:
         if not isinstance(node, ScalarNode):
-            source.error_at(node, "expected an expression")
+            source.error_at(node, "expected an expression", "Several conditions are joined by `and`.")
             return None
         offsets = offsets_of(source, node)
 

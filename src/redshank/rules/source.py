@@ -15,6 +15,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from redshank.rules.diagnostics import Diagnostic
+from redshank.rules.mistakes import PARTS, yaml_hint
 from redshank.rules.toml_source import Text, TomlError, compose_toml
 
 MAX_FILE = 4 * 1024 * 1024
@@ -103,6 +104,7 @@ class Source:
 
 
 _TOML = (
+    *((part, part.replace(": ", " = ")) for part in PARTS.values()),
     ("`- id:`", "`[[rules]]`"),
     ("`rules:`", "`[[rules]]`"),
     ("`names:`", "`[names]`"),
@@ -190,7 +192,7 @@ def compose(source: Source) -> MappingNode | None:
         index = min(mark.index if mark else 0, len(text) - 1)
         reason = error.problem or error.context or "not valid YAML"
         line = source.lines[source.line_of(index) - 1]
-        hint = _CONDITION_HINT if _YAML_IN_CONDITION.search(line[:500]) else error.note or ""
+        hint = _CONDITION_HINT if _YAML_IN_CONDITION.search(line[:500]) else error.note or yaml_hint(reason)
         source.error(f"not valid YAML: {reason}", index, index + 1, hint)
         return None
     except yaml.YAMLError as error:
