@@ -325,12 +325,12 @@ def main() -> None:
 def indexed(known: list[ImageHashes]) -> PartIndex:
     index = PartIndex()
     kept = ((number, telling(one.points)) for number, one in enumerate(known))
-    index.add({number: packed for number, packed in kept if not poverty(packed)})
+    index.add({number: [(None, packed)] for number, packed in kept if not poverty(packed)})
     return index
 
 
 def in_part(index: PartIndex, seen: ImageHashes) -> set[int]:
-    return {entry for packed in (seen.points, seen.mirrored_points) for entry, _ in index.find(packed)}
+    return {entry for packed in (seen.points, seen.mirrored_points) for entry, *_ in index.find(packed)}
 
 
 def costs(image: Image.Image, index: PartIndex) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.extending import intrinsic
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -19,6 +20,21 @@ def kernel(function: Callable[..., Any]) -> Any:
         return njit(cache=True, nogil=True)(function)
     except RuntimeError:  # Neither the package's folder nor the user's cache folder can be written.
         return njit(nogil=True)(function)
+
+
+def instruction(function: Callable[..., Any]) -> Any:
+    """`function` as a source of LLVM instructions for what numba has no name for."""
+    return intrinsic(function)
+
+
+@instruction
+def popcount(_: Any, x: Any) -> Any:
+    """Number of one bits."""
+
+    def code(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return x(x), code
 
 
 @kernel

@@ -41,6 +41,7 @@ from redshank.core import (
     Fired,
     Media,
     OpenCase,
+    Part,
     Preserve,
     Problem,
     ReportReceived,
@@ -589,7 +590,7 @@ def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> str:
     hashes: dict[str, MediaHashes] = {}
     errors: list[str] = []
     sizes: dict[str, int] = {}
-    points = banks.known().wants_points
+    points = banks.known().wants_points or settings.REDSHANK.banks.keep_points_days > 0
     for _, media in media_of(event):
         if media.id not in blobs and media.url is None:
             continue
@@ -770,7 +771,8 @@ def _counts_again(rules: RuleSet, facts: Facts) -> Mapping[int, int] | None:
 
 
 def _place(finding: Finding) -> tuple[object, ...]:
-    return (finding.match.entry if finding.match else finding.seen, finding.detector, finding.where)
+    where = finding.where.media if isinstance(finding.where, Part) else finding.where
+    return (finding.match.entry if finding.match else finding.seen, finding.detector, where)
 
 
 def _is_withheld(finding: Finding) -> bool:

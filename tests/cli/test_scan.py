@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from redshank.cli import main
 from redshank.cli.scan import spread
+from redshank.demo.pictures import encode, render
 from tests.media.made import distance, encoded, picture, write_video
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "media"
@@ -50,6 +52,36 @@ def test_scan_shows_how_much_of_each_chair_matches() -> None:
         name: (line["found"], line["matched"], line["seconds"]) for name, line in seen.items() if not line["found"]
     }
     assert little == {"chair-22-with-large-logo-bar": (False, 0, 23), "chair-19-sd-bar": (False, 0, 19)}
+
+
+@needs_shared
+def test_scan_with_variants_finds_the_letterboxed_the_turned_and_the_video_under_a_large_logo() -> None:
+    images, videos = SHARED / "images", SHARED / "videos"
+    changed = [images / "bridge-letterboxed.jpg", *sorted(images.glob("dih-*.jpg"))]
+    known = (images / "bridge-aaa-orig.jpg", videos / "chair-orig-22-sd-bar.mp4")
+    logo = videos / "chair-22-with-large-logo-bar.mp4"
+    lines, _ = run("scan", *changed, logo, "--variants", "--known", *known)
+    assert len(changed) == 8
+    found = {line["file"]: line for line in lines if line["found"]}
+    assert set(found) == {str(path) for path in (*changed, logo)}
+    assert {found[str(path)]["known"] for path in changed} == {str(known[0])}
+    assert all(found[str(path)]["how"] for path in changed)
+    assert found[str(logo)]["known"] == str(known[1])
+
+
+def test_scan_with_parts_finds_a_picture_within_a_video_and_a_video_within_a_picture(tmp_path: Path) -> None:
+    scenes = [render(np.random.default_rng(seed), (640, 480)) for seed in range(3)]
+    shown = scenes[1].copy()
+    shown.paste(scenes[0].resize((352, 264)), (60, 140))
+    scenes[0].save(tmp_path / "known.jpg")
+    shown.save(tmp_path / "shown.jpg")
+    (tmp_path / "seen.mp4").write_bytes(encode([scenes[2], scenes[2], shown, shown], quality=20, rate=1))
+    (tmp_path / "film.mp4").write_bytes(encode([scenes[2], scenes[0], scenes[0]], quality=20, rate=1))
+    lines, _ = run("scan", tmp_path / "seen.mp4", "--parts", "--known", tmp_path / "known.jpg")
+    assert [(line["kind"], line["found"], line["second"]) for line in lines] == [("part", True, 2)]
+    assert abs(lines[0]["region"]["left"] - 60 / 640) < 0.05
+    lines, _ = run("scan", tmp_path / "shown.jpg", "--parts", "--known", tmp_path / "film.mp4")
+    assert [(line["kind"], line["found"], line["known_second"]) for line in lines] == [("part", True, 1)]
 
 
 @pytest.fixture

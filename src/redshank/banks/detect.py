@@ -12,7 +12,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import msgspec
 import numpy as np
@@ -37,12 +37,12 @@ from redshank.core import (
 from redshank.core.settings import MediaSettings
 from redshank.matching import ASKED, FILES, TermIndex, forms_of, link_forms
 from redshank.media import Frame, ImageHashes, MediaHashes, Variant, VideoHashes, VideoVariant
+from redshank.media.hashes import stills_of
 from redshank.media.plugins import PluginIndex
 from redshank.text import Link, bare_name, find_links, fold, normalize_link
 
 if TYPE_CHECKING:
     from redshank.banks.parts import PartIndex
-    from redshank.media.parts import PartMatch
 
 PLACES = 10
 """Places at which one entry is named in one field: who repeats a term a thousand times is found as well by ten."""
@@ -338,7 +338,7 @@ class Known:
                 (weak if is_weak else strong).append(hit)
         if isinstance(hashes, VideoHashes):
             strong += self._like_video(item.id, hashes)
-        elif hashes is not None and self._parts is not None:
+        if hashes is not None and self._parts is not None:
             whole = {hit.entry for hit in strong}
             strong += [hit for hit in self._parts_in(item.id, hashes, self._parts) if hit.entry not in whole]
         for signal in hashes.signals if hashes else ():
@@ -347,7 +347,12 @@ class Known:
         hits = [*strong, *(weak if strong else ())]
         if not self._harmless.isdisjoint(self._media_kinds):
             hits = self._without_harmless(hits)
+        in_part: set[int] = set()
         for hit in hits:
+            if isinstance(hit.where, Part):  # Of a video, each entry comes once for each frame that shows it.
+                if hit.entry in in_part:
+                    continue
+                in_part.add(hit.entry)
             found.add_hit(hit)
 
     def _plugged_hits(self, kind: str, signal: str) -> list[tuple[int, int | None]]:
@@ -405,20 +410,24 @@ class Known:
             shown = Frames(media, 1.0, 1 / count, (TimeRange(0.0, 0.0, second, second + 1.0),))
             yield _Hit("pictures", entry, shown, seen, kind="pdq", distance=distance, how=how)
 
-    def _parts_in(self, media: str, seen: ImageHashes, parts: PartIndex) -> list[_Hit]:
-        """The known pictures of which a seen one shows a part, upright or mirrored; those first that agree most."""
-        best: dict[int, tuple[PartMatch, str]] = {}
-        for packed, how in ((seen.points, ""), (seen.mirrored_points, "mirrored")):
-            for entry, match in parts.find(packed):
-                if entry not in best or match.inliers > best[entry][0].inliers:
-                    best[entry] = (match if packed is seen.points else match.mirrored(), how)
-        there = [entry for entry in self._in_force(best) if self._entries[entry].bank.partial]
-        hits = []
-        for entry in sorted(there, key=lambda entry: (-best[entry][0].inliers, entry)):
-            match, how = best[entry]
-            where = Part(media, match.seen, match.known, match.inliers, round(match.share, 4))
-            hits.append(_Hit("parts", entry, where, seen.pdq, kind="part", score=where.share, how=how))
-        return hits
+    def _parts_in(self, media: str, seen: MediaHashes, parts: PartIndex) -> list[_Hit]:
+        """The known pictures and videos of which a seen picture, or a frame of a seen video, shows a part, upright or mirrored.
+
+        One for each entry and frame, those first that agree most.
+        """
+        hits: dict[tuple[int, float | None], _Hit] = {}
+        for second, packed, how in stills_of(seen):
+            for entry, known_second, match in parts.find(packed):
+                before = hits.get((entry, second))
+                if before is None or match.inliers > cast("Part", before.where).inliers:
+                    lies = match if not how else match.mirrored()
+                    share = round(match.share, 4)
+                    where = Part(media, lies.seen, lies.known, match.inliers, share, second, known_second)
+                    value = seen.pdq if isinstance(seen, ImageHashes) else seen.sha256
+                    hits[entry, second] = _Hit("parts", entry, where, value, kind="part", score=share, how=how)
+        there = {entry for entry in self._in_force({entry for entry, _ in hits}) if self._entries[entry].bank.partial}
+        best = sorted(hits.items(), key=lambda item: (-cast("Part", item[1].where).inliers, item[0]))
+        return [hit for (entry, _), hit in best if entry in there]
 
     def _pictures_like(self, pdq: str) -> list[tuple[int, int]]:
         """Known pictures within their banks' limits, the nearest first: (entry's id, distance)."""
@@ -537,9 +546,15 @@ def _is_nearer(safe: _Hit, hit: _Hit) -> bool:
     if safe.detector == "files":
         return True
     if isinstance(hit.where, Part):  # What is harmless as a whole is, and so is what it shares with a harmless one.
-        return not isinstance(safe.where, Part) or (
-            safe.where.inliers >= hit.where.inliers and _holds(safe.where.region, hit.where.region)
-        )
+        second = hit.where.second
+        if isinstance(safe.where, Part):
+            return (
+                safe.where.second == second and safe.where.inliers >= hit.where.inliers
+                and _holds(safe.where.region, hit.where.region)
+            )  # fmt: skip
+        if isinstance(safe.where, Frames) and second is not None:
+            return any(part.start <= second < part.end for part in safe.where.ranges)
+        return True
     if safe.detector != hit.detector:
         return False
     if safe.detector == "videos":

@@ -21,11 +21,14 @@ from django.db.models import Min
 from redshank.banks import segment
 from redshank.banks.detect import media_of
 from redshank.banks.frames import unpack_frames
-from redshank.banks.models import Bank, Entry, Seen
+from redshank.banks.models import Bank, Entry, EntryPoints, Seen, SeenPoints
+from redshank.banks.parted import shown_by
+from redshank.banks.parts import PartIndex
 from redshank.banks.values import weakness
 from redshank.core import Event, Problem
 from redshank.matching import FILES
 from redshank.media import ImageHashes, MediaHashes, VideoHashes
+from redshank.media.hashes import Still
 
 log = structlog.get_logger(__name__)
 
@@ -50,39 +53,60 @@ class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Kept)
+_stills = msgspec.msgpack.Decoder(list[tuple[float | None, bytes, bytes]])
 
 
 def keep(walked: Iterable[tuple[Event, Mapping[str, MediaHashes]]], *, now: datetime) -> None:
     """Keep the hashes of each event's media, ours by media id and the platform's. In the caller's transaction."""
-    rows = []
+    rows, with_points = [], []
     for event, hashes in walked:
         for item in media_of(event):
-            kept = _Kept(
-                _without_points(hashes.get(item.id)), (item.pdq or "").lower(),
-                tuple(digest.lower() for name in FILES if (digest := getattr(item, name))),
-            )  # fmt: skip
+            plain, points = _without_points(hashes.get(item.id))
+            digests = tuple(digest.lower() for name in FILES if (digest := getattr(item, name)))
+            kept = _Kept(plain, (item.pdq or "").lower(), digests)
             if kept != _Kept():
-                rows.append(
-                    Seen(
-                        network=event.network, event_id=event.id, media_id=item.id, at=now, hashes=_encoder.encode(kept)
-                    )
-                )
+                packed = _encoder.encode(kept)
+                rows.append(Seen(network=event.network, event_id=event.id, media_id=item.id, at=now, hashes=packed))
+                if points and settings.REDSHANK.banks.keep_points_days:
+                    with_points.append(SeenPoints(seen=rows[-1], at=now, packed=_encoder.encode(points)))
     if rows:
         Seen.objects.bulk_create(rows, batch_size=1000)
+    if with_points:
+        SeenPoints.objects.bulk_create(with_points, batch_size=100)
 
 
-def _without_points(hashes: MediaHashes | None) -> MediaHashes | None:
-    """Points take a hundred times the rest: parts of pictures are not sought in the past."""
-    return (
-        msgspec.structs.replace(hashes, points=b"", mirrored_points=b"") if isinstance(hashes, ImageHashes) else hashes
-    )
+def _without_points(hashes: MediaHashes | None) -> tuple[MediaHashes | None, list[tuple[float | None, bytes, bytes]]]:
+    """Hashes, and what they hold of points: these take a hundred times the rest, so they are kept apart, and not as long."""
+    replace = msgspec.structs.replace
+    some: list[tuple[float | None, bytes, bytes]]
+    if isinstance(hashes, ImageHashes):
+        some = [(None, hashes.points, hashes.mirrored_points)] if hashes.points else []
+        plain: MediaHashes | None = replace(hashes, points=b"", mirrored_points=b"")
+    elif isinstance(hashes, VideoHashes):
+        some = [(still.second, still.points, still.mirrored_points) for still in hashes.stills]
+        plain = replace(hashes, stills=())
+    else:
+        return None, []
+    return plain, some
+
+
+def _with_points(hashes: MediaHashes, packed: bytes) -> MediaHashes:
+    stills = _stills.decode(packed)
+    if isinstance(hashes, ImageHashes):
+        _, points, mirrored = stills[0]
+        return msgspec.structs.replace(hashes, points=points, mirrored_points=mirrored)
+    return msgspec.structs.replace(hashes, stills=tuple(Still(at or 0.0, *points) for at, *points in stills))
 
 
 def hashes_of(network: str, event_id: str) -> dict[str, MediaHashes]:
-    """Our hashes of an event's media, by media id, as far as they are kept."""
-    rows = Seen.objects.filter(network=network, event_id=event_id).values_list("media_id", "hashes")
-    kept = ((media_id, _decoder.decode(bytes(packed)).hashes) for media_id, packed in rows)
-    return {media_id: hashes for media_id, hashes in kept if hashes is not None}
+    """Our hashes of an event's media, by media id, as far as they are kept, and points where they are."""
+    rows = Seen.objects.filter(network=network, event_id=event_id).values_list("media_id", "hashes", "points__packed")
+    out: dict[str, MediaHashes] = {}
+    for media_id, packed, points in rows:
+        hashes = _decoder.decode(bytes(packed)).hashes
+        if hashes is not None:
+            out[media_id] = _with_points(hashes, bytes(points)) if points else hashes
+    return out
 
 
 def due(*, now: datetime, limit: int = ENTRIES, settled: timedelta = SETTLED) -> list[Entry]:
@@ -126,12 +150,28 @@ def find(entries: Sequence[Entry], *, now: datetime) -> list[tuple[str, str]]:
                 log.warning("lookback.files_damaged", place=str(place), problem=str(problem))
                 shutil.rmtree(place, ignore_errors=True)  # They are made again.
         rows |= segment.find_in(*_arrays(start, end), wanted)
+    rows |= _showing_parts(entries)
     found: dict[tuple[str, str], None] = {}
     ordered = sorted(rows)
     for first in range(0, len(ordered), 800):
         part = Seen.objects.filter(pk__in=ordered[first : first + 800]).order_by("pk")
         found |= dict.fromkeys(part.values_list("network", "event_id"))
     return list(found)
+
+
+def _showing_parts(entries: Sequence[Entry]) -> set[int]:
+    """The rows of what shows a part of one of `entries`, those of banks that ask for parts, as far as points are kept."""
+    wanted = [entry.pk for entry in entries if entry.bank.partial]
+    index, rows = PartIndex(), set()
+    for start in range(0, len(wanted), 800):
+        rich = EntryPoints.objects.filter(pk__in=wanted[start : start + 800], poor="")
+        index.add({pk: shown_by(bytes(packed)) for pk, packed in rich.values_list("pk", "packed")})
+    if len(index):
+        for pk, packed in SeenPoints.objects.values_list("pk", "packed").iterator(chunk_size=200):
+            for _, *points in _stills.decode(bytes(packed)):
+                if pk not in rows and any(True for one in points for _ in index.find(one)):
+                    rows.add(pk)
+    return rows
 
 
 def _wanted(entries: Sequence[Entry]) -> segment.Wanted:
@@ -165,15 +205,19 @@ def seal(*, now: datetime) -> int:
 
 def forget(*, now: datetime, limit: int = 10_000) -> int:
     """Delete rows that are older than the setting says, and the files of days that are; give how many rows."""
-    oldest = now - timedelta(days=settings.REDSHANK.banks.keep_hashes_days)
+    keep = settings.REDSHANK.banks
+    oldest = now - timedelta(days=keep.keep_hashes_days)
     first = oldest.astimezone(UTC).date().isoformat()
     for place in _root().iterdir() if _root().exists() else ():
         if place.name[:1].isdigit() and place.name[:10] < first:
             shutil.rmtree(place, ignore_errors=True)
-    pks = list(Seen.objects.filter(at__lt=oldest).order_by("at").values_list("pk", flat=True)[:limit])
-    for start in range(0, len(pks), 800):
-        Seen.objects.filter(pk__in=pks[start : start + 800]).delete()
-    return len(pks)
+    gone = 0
+    for model, before in ((SeenPoints, now - timedelta(days=keep.keep_points_days)), (Seen, oldest)):
+        pks = list(model.objects.filter(at__lt=before).order_by("at").values_list("pk", flat=True)[:limit])
+        for start in range(0, len(pks), 800):
+            model.objects.filter(pk__in=pks[start : start + 800]).delete()
+        gone += len(pks)
+    return gone
 
 
 def _root() -> Path:

@@ -164,10 +164,12 @@ class ImportJob(Job):
 
 
 class EntryPoints(models.Model):
-    """The points of a known picture, by which a part of it is found. An entry of a hash alone has none."""
+    """The points of a known picture, or of some frames of a known video, by which a part is found. A hash alone has none."""
 
     entry = models.OneToOneField(Entry, on_delete=models.CASCADE, primary_key=True, related_name="points")
-    packed = models.BinaryField(help_text="4 bytes, and 38 a point: see media/parts.py.")
+    packed = models.BinaryField(
+        help_text="In MessagePack, of each picture: second of the video, and its points (see media/parts.py)."
+    )
     poor = models.CharField(
         max_length=100, blank=True, help_text="Why they are too few to know a part of it by; mostly empty."
     )
@@ -194,6 +196,20 @@ class Seen(models.Model):
 
     def __str__(self) -> str:
         return f"{self.network}/{self.event_id} {self.media_id}"
+
+
+class SeenPoints(models.Model):
+    """The points of what was seen, where the installation keeps them for a time: by them parts are sought in the past."""
+
+    seen = models.OneToOneField(Seen, on_delete=models.CASCADE, primary_key=True, related_name="points")
+    at = models.DateTimeField(db_index=True)
+    packed = models.BinaryField(help_text="In MessagePack, of each picture: second, points, its mirror image's points.")
+
+    class Meta:
+        verbose_name_plural = "seen points"
+
+    def __str__(self) -> str:
+        return f"points of {self.seen_id}"
 
 
 class MatchCount(models.Model):

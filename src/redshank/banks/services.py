@@ -36,6 +36,7 @@ from redshank.banks.values import canonical, kinds, weakness
 from redshank.core import BadInput, BankTexts, Problem
 from redshank.matching import ASKED, FILES
 from redshank.media import Frame, ImageHashes, MediaHashes
+from redshank.media.parts import Shown
 from redshank.policies import services as policies
 
 IMPORTED, FRAMES = 10_000, 50_000
@@ -52,8 +53,8 @@ class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Something to add to a bank. `value` in any way it is written; for a video its SHA-256, with `frames`.
 
     `quality` is that of a PDQ hash, 0 to 100, where it is known; `from_case` the case that it was found in. `foreign`: an
-    exchange with another organization brings it, so that a person here is to agree with it before rules act by it alone. `points` are a picture's,
-    which a bank keeps that finds parts.
+    exchange with another organization brings it, so that a person here is to agree with it before rules act by it alone. `points` are those of
+    a picture, or of some frames of a video, which a bank keeps that finds parts.
     """
 
     value: str
@@ -64,7 +65,7 @@ class NewEntry(msgspec.Struct, frozen=True, kw_only=True):
     frames: tuple[Frame, ...] = ()
     from_case: int | None = None
     foreign: bool = False
-    points: bytes = b""
+    points: tuple[Shown, ...] = ()
 
 
 class SetAside(msgspec.Struct, frozen=True):
@@ -196,8 +197,9 @@ def _check(bank: Bank) -> None:
         raise Problem("not a severity", where=str(bank.severity), hint=hint)
     if bank.limit is not None and (bank.kind not in {"pdq", "video"} or not 0 <= bank.limit <= 31):
         raise Problem("not a limit", where=str(bank.limit), hint="It is 0 to 31 bits, for banks of kind pdq and video.")
-    if bank.partial and bank.kind != "pdq":
-        raise Problem("parts are found of pictures alone", where=bank.kind, hint="A bank of kind pdq holds them.")
+    if bank.partial and bank.kind not in {"pdq", "video"}:
+        hint = "A bank of kind pdq or video holds them."
+        raise Problem("parts are found of pictures and videos alone", where=bank.kind, hint=hint)
     if bank.share is not None and (bank.kind != "video" or not 1 <= bank.share <= 100):
         raise Problem(
             "not a share", where=str(bank.share), hint="It is 1 to 100 of a hundred seconds, for banks of kind video."
@@ -635,10 +637,12 @@ def entry_from_media(hashes: MediaHashes, kind: str, *, label: str = "", note: s
         return replace(entry, value=signal.value)
     if isinstance(hashes, ImageHashes):
         if kind == "pdq":
-            return replace(entry, value=hashes.pdq, quality=hashes.quality, points=hashes.points)
+            shown = ((None, hashes.points),) if hashes.points else ()
+            return replace(entry, value=hashes.pdq, quality=hashes.quality, points=shown)
         raise BadInput(f"a picture, which a bank of kind {kind} does not take", hint="One of kind pdq does.")
     if kind == "video":
-        return replace(entry, value=hashes.sha256, frames=hashes.frames)
+        points = tuple((still.second, still.points) for still in hashes.stills)
+        return replace(entry, value=hashes.sha256, frames=hashes.frames, points=points)
     raise BadInput(f"a video, which a bank of kind {kind} does not take", hint="One of kind video does.")
 
 

@@ -102,7 +102,7 @@ def _parts(bank: Any) -> str:
 
     points = EntryPoints.objects.filter(entry__bank=bank, entry__withdrawn_at=None)
     count, poor = points.count(), points.exclude(poor="").count()
-    said = f"Finds parts of pictures: {count - poor:,} of {bank.in_force:,} entries have the points for it."
+    said = f"Finds parts: {count - poor:,} of {bank.in_force:,} entries have the points for it."
     alone = bank.in_force - count
     return said + (f" {poor:,} show too little." if poor else "") + (f" {alone:,} are hashes alone." if alone else "")
 
@@ -122,7 +122,9 @@ def _parts(bank: Any) -> str:
     "--harmless", is_flag=True, help="What it holds is harmless: it never matches, nor does what is no nearer."
 )
 @click.option(
-    "--partial", is_flag=True, help="Find parts of its pictures, too. They must be added as files, not as hashes."
+    "--partial",
+    is_flag=True,
+    help="Find parts of its pictures or videos, too. They must be added as files, not as hashes.",
 )
 @click.option("--sampled", type=int, default=100, help="Of a hundred events, so many are held against it. Else: all.")
 @click.option(
@@ -166,7 +168,7 @@ def make(
 @click.option("--description", help="What it holds, for people.")
 @click.option("--source", help="Where its entries come from.")
 @click.option("--expires-days", type=int, help="Days after which an entry added from now on matches no more.")
-@click.option("--partial/--whole", default=None, help="Whether parts of its pictures are found, too.")
+@click.option("--partial/--whole", default=None, help="Whether parts of its pictures or videos are found, too.")
 @click.option("--languages", help='Tags such as "de pt-BR"; "" for all.')
 @click.option("--license", help='Under what its entries may be handed on; "": they may not.')
 @click.option("--active/--paused", default=None, help="Whether its entries match.")

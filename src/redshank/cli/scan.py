@@ -58,7 +58,7 @@ def spread(args: list[str]) -> list[str]:
 @click.option(
     "--parts",
     is_flag=True,
-    help="Find pictures of which only a part is seen as well: crops, pictures in pictures, screenshots.",
+    help="Find what is seen only in part as well: crops, pictures in pictures, screenshots, in videos too.",
 )
 @key_frames_option
 @jobs_option
@@ -79,7 +79,7 @@ def command(
 
     \b
     file, known   the two files
-    kind          sha256 (same bytes), pdq (pictures), part (of a picture), video, frame (a picture in a video)
+    kind          sha256 (same bytes), pdq (pictures), part (of a picture or frame), video, frame (a picture in a video)
     distance      of PDQ hashes, 0 to 256
     share         of the video's seconds that match; known_share of the known one's
     ranges        which seconds match which, in either video

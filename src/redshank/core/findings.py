@@ -47,10 +47,11 @@ class Region(msgspec.Struct, frozen=True):
         return (self.right - self.left) * (self.bottom - self.top)
 
 
-class Part(msgspec.Struct, frozen=True, tag="part", tag_field="in"):
+class Part(msgspec.Struct, frozen=True, tag="part", tag_field="in", omit_defaults=True):
     """A region of the picture `media` that shows the region `known` of a known one.
 
-    `inliers` distinct points of both lie alike; `share`, 0 to 1, of the places that should show some do.
+    `inliers` distinct points of both lie alike; `share`, 0 to 1, of the places that should show some do. `second` says when,
+    where `media` is a video, and `known_second`, where the known one is.
     """
 
     media: str
@@ -58,6 +59,8 @@ class Part(msgspec.Struct, frozen=True, tag="part", tag_field="in"):
     known: Region
     inliers: int
     share: float
+    second: float | None = None
+    known_second: float | None = None
 
 
 class Whole(msgspec.Struct, frozen=True, tag="whole", tag_field="in"):
@@ -93,7 +96,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one detector saw in one place.
 
-    `kind` is the kind of thing compared: pdq, part (of a picture), video, md5, sha1, sha256, sha512, url, domain,
+    `kind` is the kind of thing compared: pdq, part (of a picture or frame), video, md5, sha1, sha256, sha512, url, domain,
     term, name, campaign. `score` runs from 0 to 1, the
     detector's own measure of strength (1 for an exact match). `seen` is what was found there: the hash, the link, the
     words.

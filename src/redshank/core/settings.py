@@ -46,6 +46,10 @@ class MediaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     pdq_quality: Annotated[
         int, Meta(ge=0, le=100, description="Pictures of a lower PDQ quality are kept and marked, but match nothing.")
     ] = 50
+    part_frames: Annotated[
+        int,
+        Meta(ge=1, le=500, description="Frames of a video that are searched for parts, and kept of a known one."),
+    ] = 30
     video_share: Annotated[
         float,
         Meta(ge=0, le=1, description="Share of either video's seconds that must match before it is called a copy."),
@@ -81,6 +85,13 @@ class BankSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keep_hashes_days: Annotated[
         int, Meta(ge=1, description="Hashes of media are kept for so long, to find what becomes known later, in days.")
     ] = 30
+    keep_points_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Points of pictures and frames are kept for so long, to find parts of what becomes known later, in days. 0: not at all.",
+        ),
+    ] = 0
     max_import_bytes: Annotated[
         int, Meta(ge=1024, description="Largest file that the console imports, in bytes; the command line takes any.")
     ] = 1024**3

@@ -13,16 +13,14 @@ miss. Nothing is missed: the test is necessary for every match, and each survivo
 # numba reads these functions' bytecode; its types are its own, so the loops are annotated only where Python calls them.
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from redshank.compiled import kernel
+from redshank.compiled import instruction, kernel, popcount
 
 PARTS = 16
 KEYS = 1 << 16
@@ -50,22 +48,7 @@ WAITING = 512
 """Survivors that are resolved together, so that their cache misses overlap."""
 
 
-def instruction(function: Callable[..., Any]) -> Any:
-    """`function` as a source of LLVM instructions for what numba has no name for."""
-    return intrinsic(function)
-
-
 _declared: Any = cgutils.get_or_insert_function
-
-
-@instruction
-def _popcount(_: Any, x: Any) -> Any:
-    """Number of one bits."""
-
-    def code(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.ctpop(args[0])
-
-    return x(x), code
 
 
 @instruction
@@ -111,7 +94,7 @@ def _prefetch(_: Any, array: Any, index: Any) -> Any:
 @kernel
 def _lowest(bits: Any) -> Any:
     """Place of the lowest one bit of a uint64 that is not 0."""
-    return np.int64(_popcount((bits & (~bits + np.uint64(1))) - np.uint64(1)))
+    return np.int64(popcount((bits & (~bits + np.uint64(1))) - np.uint64(1)))
 
 
 @kernel
@@ -190,10 +173,10 @@ def _distance(words: Any, row: Any, query: Any) -> Any:
     """Hamming distance of a row and the query; words is uint64 (rows, 4) laid flat."""
     at = row * 4
     return np.int64(
-        _popcount(words[at] ^ query[0])
-        + _popcount(words[at + 1] ^ query[1])
-        + _popcount(words[at + 2] ^ query[2])
-        + _popcount(words[at + 3] ^ query[3])
+        popcount(words[at] ^ query[0])
+        + popcount(words[at + 1] ^ query[1])
+        + popcount(words[at + 2] ^ query[2])
+        + popcount(words[at + 3] ^ query[3])
     )
 
 
@@ -207,9 +190,9 @@ def _found_before(words16: Any, row: Any, query16: Any, part: Any, radius: Any) 
     """Whether the table of an earlier part leads to this row as well, and has reported it."""
     for i in range(part):
         allowed = _allowance(i, radius)
-        here = np.int64(_popcount(words16[row * PARTS + i] ^ query16[i]))
+        here = np.int64(popcount(words16[row * PARTS + i] ^ query16[i]))
         if here < allowed:
-            there = np.int64(_popcount(words16[row * PARTS + i + 1] ^ query16[i + 1]))
+            there = np.int64(popcount(words16[row * PARTS + i + 1] ^ query16[i + 1]))
             if here + there < allowed + _allowance(i + 1, radius):
                 return True
     return False
@@ -310,12 +293,12 @@ def search_tables(query: Any, radius: Any, blob: Any, meta: Any, dead: Any, out:
                 seen, place = np.int64(0), bit >> 6
                 left = bits[base + place] & ~((np.uint64(1) << np.uint64(bit & 63)) - np.uint64(1))
             wanted = wait_at[k] - start
-            here = np.int64(_popcount(left))
+            here = np.int64(popcount(left))
             while seen + here <= wanted and place + 1 < highs_stride:
                 seen += here
                 place += 1
                 left = bits[base + place]
-                here = np.int64(_popcount(left))
+                here = np.int64(popcount(left))
             rest = left
             for _ in range(wanted - seen):
                 rest &= rest - np.uint64(1)
@@ -360,7 +343,7 @@ def search_rows(query: Any, radius: Any, words: Any, ids: Any, rows: Any, dead: 
     """Compare with each of the first `rows` of words, uint64 laid flat, and ids, int64; else as `search_tables`."""
     first, second = query[0], query[1]
     for row in range(rows):
-        near = np.int64(_popcount(words[row * 4] ^ first) + _popcount(words[row * 4 + 1] ^ second))
+        near = np.int64(popcount(words[row * 4] ^ first) + popcount(words[row * 4 + 1] ^ second))
         if near <= radius:
             distance = _distance(words, row, query)
             if distance <= radius and not _is_dead(dead, row):

@@ -32,7 +32,7 @@ LATER = 400 * 1024 * 1024
 
 
 class HashJob(msgspec.Struct, frozen=True, tag="hash"):
-    """Hash the file; of a video every second, or only its key frames; of a picture with its `points`, or without."""
+    """Hash the file; of a video every second, or only its key frames; with `points` or without."""
 
     key_frames: bool = False
     points: bool = False
@@ -105,7 +105,7 @@ def _do(job: Job, file: BinaryIO, limits: MediaSettings) -> Answer:
 
 
 def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False, points: bool = False) -> MediaHashes:
-    """The hashes of an open file, and with `points` a picture's as well. Raises MediaError; decodes in this process."""
+    """The hashes of an open file, and with `points` those of a picture or of some frames of a video. Raises MediaError; decodes in this process."""
     digests = _digests(file)
     file.seek(0)
     kind, reader = sniff(file.read(HEAD))
@@ -123,11 +123,13 @@ def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False
         )  # fmt: skip
     from redshank.media.video import Video
 
-    with contextlib.closing(Video(file, reader, limits)) as video:
+    stills = _points().Stills(limits.part_frames) if points else None
+    with contextlib.closing(Video(file, reader, limits, stills)) as video:
         frames = video.frames(key_frames=key_frames)
         return VideoHashes(
             **digests, frames=frames, seconds=video.seconds, width=video.width, height=video.height,
             variants=video.variants(frames), signals=plugins.signals_of(file, "video"),
+            stills=stills.described(frames) if stills else (),
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from redshank.media.hashes import Frame, Still
 from redshank.media.parts import Points, pack_points
 from redshank.media.pdq import Gray
 
@@ -33,6 +34,8 @@ STEP = 1.2
 SIZES = 8
 FAINTEST = 4
 """Levels by which a corner differs from what is around it; with 10, clouds and blurred pictures have too few."""
+STILL = 8
+"""Bits of PDQ by which a frame of a video differs at least from the last that was kept; less is the same picture."""
 MARGIN = 15
 """Pixels from the edge of the picture within which no point lies, as there is nothing around it to describe."""
 
@@ -42,13 +45,7 @@ def points_of(gray: Gray) -> tuple[bytes, bytes]:
 
     `gray` is the luminance, (height, width) uint8. At most `MOST` of either; none in what is plain or tiny.
     """
-    if min(gray.shape) < SHORTEST:
-        return b"", b""
-    scale = LONGEST / max(gray.shape)
-    small = np.ascontiguousarray(gray)
-    if scale < 1:
-        height, width = (max(1, round(side * scale)) for side in gray.shape)
-        small = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    small = _shrunk(gray)
     if min(small.shape) < SHORTEST:
         return b"", b""
     found = _spread(_finder().detect(small), small.shape)
@@ -67,6 +64,55 @@ def points_of(gray: Gray) -> tuple[bytes, bytes]:
         for place, one in enumerate(found)
     ]
     return _described(small, found), _described(mirrored, turned)
+
+
+class Stills:
+    """Some frames of a video, as they come: at most so many, spread over what it shows, and none that looks like the last.
+
+    When there are too many, every other one is let go, and from then on twice as many frames lie between two that are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: list[tuple[str, Gray]] = []
+        self._apart, self._since = 1, 0
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._kept)
+
+    def offer(self, pdq: str, gray: Gray) -> None:
+        """The next frame's hash and its luminance, (height, width) uint8."""
+        self._since += 1
+        if min(gray.shape) < SHORTEST:
+            return
+        if self._kept and (
+            self._since < self._apart or (int(pdq, 16) ^ int(self._kept[-1][0], 16)).bit_count() <= STILL
+        ):
+            return
+        self._kept.append((pdq, _shrunk(gray).copy()))
+        self._since = 0
+        if len(self._kept) > self._most:
+            del self._kept[1::2]
+            self._apart *= 2
+
+    def described(self, frames: Sequence[Frame]) -> tuple[Still, ...]:
+        """The points of those frames that were kept, in their order."""
+        seconds: dict[str, float] = {}
+        for frame in frames:
+            seconds.setdefault(frame.pdq, frame.second)
+        out = [Still(seconds[pdq], *points_of(gray)) for pdq, gray in dict(self._kept).items() if pdq in seconds]
+        return tuple(sorted((still for still in out if still.points), key=lambda still: still.second))
+
+
+def _shrunk(gray: Gray) -> Gray:
+    """The picture, of `LONGEST` pixels at most."""
+    scale = LONGEST / max(gray.shape)
+    small = np.ascontiguousarray(gray)
+    if scale >= 1 or min(small.shape) < SHORTEST:
+        return small
+    height, width = (max(1, round(side * scale)) for side in gray.shape)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 @functools.cache

@@ -67,7 +67,7 @@ class Hasher:
         """The hashes of the picture or video at `path`; what it is, its bytes say and not its name.
 
         With `key_frames` only those of a video are decoded, and each second has the nearest one (see `Frame.off`). With
-        `points` a picture has those by which a part of it is known again.
+        `points` a picture, and some frames of a video, have those by which a part of them is known again.
         Raises MediaError, naming the file and what is wrong with it.
         """
         answer = self._ask(path, HashJob(key_frames, points))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from redshank.core.errors import BadInput
@@ -64,8 +66,19 @@ class VideoVariant(msgspec.Struct, frozen=True):
     frames: tuple[Frame, ...]
 
 
+class Still(msgspec.Struct, frozen=True):
+    """The points of what a video shows at a second of it, and those of its mirror image (see `parts.Points`)."""
+
+    second: float
+    points: bytes
+    mirrored_points: bytes = b""
+
+
 class VideoHashes(msgspec.Struct, frozen=True, kw_only=True, tag="video"):
-    """A video, one frame for each second of it that was hashed. `seconds` is how long it runs, by its frames' stamps."""
+    """A video, one frame for each second of it that was hashed. `seconds` is how long it runs, by its frames' stamps.
+
+    `stills` are there where points were asked for: of some frames, spread over what it shows.
+    """
 
     sha256: str
     md5: str
@@ -76,10 +89,22 @@ class VideoHashes(msgspec.Struct, frozen=True, kw_only=True, tag="video"):
     sha1: str = ""
     sha512: str = ""
     variants: tuple[VideoVariant, ...] = ()
+    stills: tuple[Still, ...] = ()
     signals: tuple[Signal, ...] = ()
 
 
 MediaHashes = ImageHashes | VideoHashes
+
+
+def stills_of(seen: MediaHashes) -> Iterator[tuple[float | None, bytes, str]]:
+    """The points of a picture, or of a video's frames, and of the mirror images: second, points, how they were changed."""
+    if isinstance(seen, ImageHashes):
+        yield None, seen.points, ""
+        yield None, seen.mirrored_points, "mirrored"
+    else:
+        for still in seen.stills:
+            yield still.second, still.points, ""
+            yield still.second, still.mirrored_points, "mirrored"
 
 
 class MediaError(BadInput):

@@ -13,14 +13,14 @@ import numpy as np
 from redshank.core.findings import Region, TimeRange
 from redshank.core.settings import MediaSettings
 from redshank.media.compare import NEAR, distances, match_videos
-from redshank.media.hashes import ImageHashes, MediaHashes, VideoHashes
+from redshank.media.hashes import ImageHashes, MediaHashes, VideoHashes, stills_of
 from redshank.media.parts import match_points, poverty, telling, unpack_points
 
 
 class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One file beside one known file; the fields that do not apply are left out.
 
-    `kind` is what was compared: `sha256` (the same bytes), `pdq` (two pictures), `part` (of a picture, by `inliers` points), `video` (two videos), `frame` (a
+    `kind` is what was compared: `sha256` (the same bytes), `pdq` (two pictures), `part` (of a picture or frame, by `inliers` points), `video` (two videos), `frame` (a
     picture and the nearest second of a video). `found` says whether it counts as a match. `distance` is of 256 bits.
     `how` says in which changed form it is found, in words. For videos, `share` and `known_share` are the parts of either that match, `matched` of `seconds` the count.
     """
@@ -58,8 +58,10 @@ class Known:
             self._by_sha256.setdefault(hashes.sha256, []).append(name)
         good = limits.pdq_quality
         pictures = [(n, h) for n, h in files if isinstance(h, ImageHashes) and h.quality >= good]
-        points = [(n, telling(h.points)) for n, h in pictures if h.points]
-        self._parts = [(n, unpack_points(kept)) for n, kept in points if not poverty(kept)]
+        points: list[tuple[str, float | None, bytes]]
+        points = [(n, None, telling(h.points)) for n, h in pictures if h.points]
+        points += [(n, s.second, telling(s.points)) for n, h in files if isinstance(h, VideoHashes) for s in h.stills]
+        self._parts = [(n, second, unpack_points(kept)) for n, second, kept in points if not poverty(kept)]
         self._videos = [(n, h) for n, h in files if isinstance(h, VideoHashes)]
         frames = [(n, f) for n, h in self._videos for f in h.frames if f.quality >= good]
         self._pictures, self._picture_hashes = [n for n, _ in pictures], [h.pdq for _, h in pictures]
@@ -82,25 +84,21 @@ class Known:
         return partly or nearest[:1] or [Sighting(file=file, known=None, kind=None, found=False)]
 
     def _partial(self, file: str, hashes: MediaHashes, found: set[str | None]) -> list[Sighting]:
-        """Known pictures, but those that were found, of which `file` shows a part; those first that agree most."""
-        if not isinstance(hashes, ImageHashes) or not hashes.points or not self._parts:
-            return []
-        upright, mirrored = unpack_points(hashes.points), unpack_points(hashes.mirrored_points)
-        out = []
-        for name, known in self._parts:
-            if name in found:
-                continue
-            how, match = None, match_points(upright, known)
-            if match is None and (turned := match_points(mirrored, known)) is not None:
-                how, match = "mirrored", turned.mirrored()
-            if match is not None:
-                out.append(
-                    Sighting(
-                        file=file, known=name, kind="part", found=True, how=how, share=round(match.share, 4),
-                        inliers=match.inliers, region=match.seen, known_region=match.known,
-                    )
+        """Known files, but those that were found, of which `file` shows a part; those first that agree most."""
+        best: dict[str, Sighting] = {}
+        for second, packed, how in stills_of(hashes) if self._parts else ():
+            seen = unpack_points(packed)
+            for name, known_second, known in self._parts:
+                match = match_points(seen, known) if name not in found else None
+                if match is None or (name in best and match.inliers <= (best[name].inliers or 0)):
+                    continue
+                lies = match if not how else match.mirrored()
+                best[name] = Sighting(
+                    file=file, known=name, kind="part", found=True, how=how or None, share=round(match.share, 4),
+                    inliers=match.inliers, region=lies.seen, known_region=lies.known, second=second,
+                    known_second=known_second,
                 )  # fmt: skip
-        return sorted(out, key=lambda sighting: -(sighting.inliers or 0))
+        return sorted(best.values(), key=lambda sighting: -(sighting.inliers or 0))
 
     def _changed(self, file: str, hashes: MediaHashes) -> list[Sighting]:
         """Known files that `file` is a copy of in changed form, the nearest first."""

@@ -14,7 +14,7 @@ import bisect
 from collections import deque
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import av
 import av.error
@@ -26,6 +26,9 @@ from redshank.core.settings import MediaSettings
 from redshank.media.hashes import Frame, MediaError, Variant, VideoVariant
 from redshank.media.pdq import SMALLEST, Gray, pdq_of, sample, stretched
 from redshank.media.variants import frame_variants
+
+if TYPE_CHECKING:
+    from redshank.media.features import Stills
 
 LOOK_AHEAD = 300
 """Packets read before the first of them is decoded: more than the 250 frames after which x264 sets a key frame."""
@@ -43,12 +46,15 @@ _DEEP = {"10le": 2, "12le": 4, "14le": 6, "16le": 8}
 class Video:
     """An open video. `width` and `height` are of its frames as they are shown, once one was decoded."""
 
-    def __init__(self, file: BinaryIO, format_: str, limits: MediaSettings) -> None:
+    def __init__(self, file: BinaryIO, format_: str, limits: MediaSettings, stills: Stills | None = None) -> None:
         """Open `file`, which `format_` (a name of FFmpeg's demuxers) reads; nothing else that it might be is tried.
+
+        Each frame that is hashed is offered to `stills`.
 
         Raises MediaError where that fails or there is no picture in it.
         """
         self.limits = limits
+        self.stills = stills
         self.width = self.height = 0
         self.seconds = 0.0
         self._variants: dict[str, tuple[Variant, ...]] = {}
@@ -293,6 +299,8 @@ class Video:
         points = stretched(sample(gray), limited)
         hash_, quality = pdq_of(points)
         self._variants[hash_] = frame_variants(gray, points, limited=limited)
+        if self.stills is not None:
+            self.stills.offer(hash_, gray)
         return hash_, quality
 
     def _check_size(self, width: int, height: int) -> None:

@@ -194,6 +194,13 @@ def _why_found(one: Seen, at: datetime) -> Why:
             "share": round(100 * finding.where.share),
             "known": round(100 * finding.where.known.area),
         }
+        if finding.where.second is not None:
+            detail = _("at %(s)d s of this video; %(detail)s") % {"s": finding.where.second, "detail": detail}
+        if finding.where.known_second is not None:
+            detail = _("%(detail)s, at %(s)d s of the known video") % {
+                "s": finding.where.known_second,
+                "detail": detail,
+            }
     else:
         detail = ""
     if match is None:

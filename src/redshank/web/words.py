@@ -94,7 +94,7 @@ VERB_KEYS = {"remove": "r", "restrict": "t", "suspend": "s", "label": "l", "rest
 SUBJECTS: Words = {"account": _("account"), "post": _("post"), "media": _("media")}
 DETECTED: Words = {
     "pdq": _("picture"),
-    "part": _("part of a picture"),
+    "part": _("part of a picture or video"),
     "video": _("video"),
     "md5": _("file (MD5)"),
     "sha1": _("file (SHA-1)"),

@@ -371,14 +371,19 @@ def _hits(found: Iterable[Finding], values: Sequence[str]) -> list[Hit]:
 
 
 def _parts_of(found: Entry) -> str:
-    """Whether the entry's picture is found by a part of it, in words; empty where its bank does not ask for it."""
+    """Whether the entry is found by a part of it, in words; empty where its bank does not ask for it."""
     if not found.bank.partial:
         return ""
     points = EntryPoints.objects.filter(entry=found.pk).values_list("packed", "poor").first()
     if points is None:
-        return _("no: a hash alone has no points; add the picture itself")
+        return _("no: a hash alone has no points; add the file itself")
     packed, poor = points
-    return _("no: %(why)s") % {"why": poor} if poor else _("yes, by %(n)d points") % {"n": count_points(bytes(packed))}
+    if poor:
+        return _("no: %(why)s") % {"why": poor}
+    pictures, count = count_points(bytes(packed))
+    if found.bank.kind == "video":
+        return _("yes, by %(n)d points of %(frames)d frames") % {"n": count, "frames": pictures}
+    return _("yes, by %(n)d points") % {"n": count}
 
 
 @require_GET

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from redshank.cases import services as cases
 from redshank.cases.models import Case, Comment, Decision
-from redshank.core import BadInput, Frames, Part, Problem, Subject, Verb
+from redshank.core import BadInput, Frames, Part, Problem, Region, Subject, Verb
 from redshank.enforcement import services as enforcement
 from redshank.enforcement.models import Action
 from redshank.enforcement.services import Ask
@@ -342,8 +342,15 @@ def media(request: Asked, case_id: int, sha256: str) -> HttpResponseBase:
         if isinstance(one.finding.where, Frames)
         for part in one.finding.where.ranges
     ]
-    marks = [(one.number, one.finding.where.region) for one in seen if isinstance(one.finding.where, Part)]
-    context: dict[str, Any] = {"case": found, "sha256": sha256, "seen": seen, "ranges": ranges, "marks": marks}
+    parts: dict[float | None, list[tuple[int, Region]]] = {}
+    for one in seen:
+        if isinstance(where := one.finding.where, Part):
+            parts.setdefault(where.second, []).append((one.number, where.region))
+    ranges += [(second, second + 1) for second in parts if second is not None]
+    marks = parts.pop(None, [])
+    context: dict[str, Any] = {
+        "case": found, "sha256": sha256, "seen": seen, "ranges": ranges, "marks": marks, "parts": sorted(parts.items()),
+    }  # fmt: skip
     try:
         context["facts"] = what = previews.facts(sha256)
         context["frames"] = previews.moments(what.seconds, ranges) if what.seconds else []
