@@ -54,36 +54,41 @@ def work(*, now: datetime = NOW) -> None:
         pass
 
 
-def scene(*, others: int = 60, now: datetime = NOW) -> None:
-    """Suspended accounts, each with people of its own whom it follows; `old` is one of them."""
+def scene(*, others: int = 60, owners: int = 1, now: datetime = NOW) -> None:
+    """Suspended accounts, each with people of its own whom it follows; `old`, `old1`, … also talk and have a bio."""
     start = now - timedelta(days=20)
     events: list[bytes] = []
-    for number in range(others):
-        name = f"s{number}"
+    names = [f"s{number}" for number in range(others)]
+    for number, name in enumerate(names):
         events += [sign_up(name, at=start), *follows(name, circle(10_000 + 40 * number, 25), at=start)]
-    events += [
-        sign_up("old", at=start, bio="reed songs at dawn https://reed.example/club"),
-        *follows("old", circle(0, 30), at=start),
-    ]
-    events += posts("old", 8, at=start, mentions=["m1", "m2"], links=["https://reed.example/songs"])
+    for number in range(owners):
+        name = owner(number)
+        page = f"https://reed{number}.example"
+        events += [sign_up(name, at=start, bio=f"reed{number or ''} songs{number or ''} at dawn {page}/club")]
+        events += follows(name, circle(100 * number, 30), at=start)
+        events += posts(name, 8, at=start, mentions=[f"m{number}", f"w{number}"], links=[f"{page}/songs"])
+        names.append(name)
     take(events, now=now)
     work(now=now)
-    take(
-        [
-            event("account.suspended", name, at=now - timedelta(days=2))
-            for name in ("old", *(f"s{n}" for n in range(others)))
-        ],
-        now=now,
-    )
+    take([event("account.suspended", name, at=now - timedelta(days=2)) for name in names], now=now)
     work(now=now)
 
 
-def come_back(account_id: str = "new", *, many: int = 20, at: datetime = NOW - timedelta(hours=1)) -> None:
-    """The owner of `old` signs up again, and follows those whom they followed before."""
+def owner(number: int) -> str:
+    return f"old{number or ''}"
+
+
+def come_back(account_id: str = "new", *, of: int = 0, many: int = 20, at: datetime = NOW - timedelta(hours=1)) -> None:
+    """The owner of that number signs up again, and follows those whom they followed before."""
     take(
         [
-            sign_up(account_id, at=at, handle="dawnsinger", bio="songs of the reed, at dawn"),
-            *follows(account_id, circle(0, many), at=at),
+            sign_up(
+                account_id,
+                at=at,
+                handle=f"dawnsinger{account_id}",
+                bio=f"songs{of or ''} of the reed{of or ''}, at dawn",
+            ),
+            *follows(account_id, circle(100 * of, many), at=at),
         ]
     )
-    take(posts(account_id, 8, at=at, mentions=["m1", "m2"], links=["https://reed.example/songs"]))
+    take(posts(account_id, 8, at=at, mentions=[f"m{of}", f"w{of}"], links=[f"https://reed{of}.example/songs"]))

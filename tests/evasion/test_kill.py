@@ -47,3 +47,5 @@ def test_kill_9_while_gathering_and_asking(tmp_path: Path) -> None:
     assert len({tuple(one) for one in report["said"]}) == len(report["said"])
     assert [one for one in report["said"] if one[1] == "likely"] == report["tied"]
     assert report["waiting"] == 0
+    # An owner and who came back; an owner alone; a suspended account alone: each counted once.
+    assert report["usual"] == pytest.approx([2, 2, 1, 1], abs=0.3)

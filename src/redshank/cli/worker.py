@@ -23,6 +23,8 @@ IDLE = (0.05, 1.0)
 TROUBLE = (1.0, 30.0)
 """The same, after something failed."""
 SWEEP_EVERY = timedelta(hours=1)
+KEEP_EVERY = timedelta(seconds=10)
+"""So often what is kept of returning accounts is brought into shape, however busy it is."""
 
 
 @click.command()
@@ -176,21 +178,24 @@ class _Returning(_Job):
     idle = (0.05, 0.5)
 
     def __init__(self) -> None:
+        self._kept: datetime | None = None
         self._swept: datetime | None = None
 
     def step(self) -> int:
         from django.utils import timezone
 
         from redshank.evasion import services as evasion
+        from redshank.evasion.census import join_log
         from redshank.evasion.targets import targets
         from redshank.pipeline import ask_due
 
         now = timezone.now()
         done = evasion.gather_news(now=now) + ask_due(now=now, limit=50)
+        if self._kept is None or now - self._kept >= KEEP_EVERY:
+            self._kept = now
+            done += targets().keep(now=now) + join_log(now=now)
         if done:
             return done
-        if targets().keep(now=now):
-            return 1
         if self._swept is None or now - self._swept >= SWEEP_EVERY:
             self._swept = now
             return evasion.forget(now=now) + evasion.forget_old_tokens(now=now)

@@ -24,6 +24,7 @@ from redshank.evasion import kernels
 from redshank.evasion.circles import Circles, find_circles
 from redshank.evasion.evidence import KINDS, LIMITS, Accounts, Encoded, take
 from redshank.evasion.names import MAX_SKELETON
+from redshank.evasion.population import Network, Usual, unknown
 
 MAGIC = b"\x89RSEVA\r\n"
 VERSION = 2
@@ -34,10 +35,6 @@ BUDGET = 200_000
 TAIL = 256
 FAN = 4
 """So many segments of like size are joined into one."""
-FLOOR_BITS = 8.0
-"""Keys shared by more than one account in 2**8 do not help to find; above, each bit counts. Chosen on two made-up worlds; a guess until a platform measures it."""
-FEW = 64
-"""Added to the number of accounts, so that in a very small index a key that all of them share still finds them."""
 KIND_WEIGHTS = np.array([1, 1, 1, 0.5, 1, 0.3, 0.4, 1, 0.6, 1, 1, 0.3, 0.3] + [0.4] * kernels.LOOKUPS, np.float64)
 """How far each kind of key is trusted to find candidates, in the order of `KINDS`, then avatar bands and handle."""
 
@@ -289,10 +286,10 @@ class SuspensionIndex:
         which = np.repeat(np.arange(len(circles.sizes), dtype=np.uint16), np.diff(circles.starts))
         return keys[first], which[order][first], bits[order][first]
 
-    def search(self, encoded: Encoded, row: int = 0, *, limit: int = 40) -> Pairs:
+    def search(self, encoded: Encoded, row: int = 0, *, limit: int = 40, network: Network | None = None) -> Pairs:
         """The suspended accounts that have most in common with account `row` of `encoded`, best first, at most `limit`.
 
-        An account is never its own candidate.
+        `network` is where the account is, and knows what is usual there. An account is never its own candidate.
         """
         accounts = encoded.accounts
         first, last = accounts.starts[row], accounts.starts[row + 1]
@@ -303,6 +300,7 @@ class SuspensionIndex:
         wanted = np.empty(m + kernels.LOOKUPS, np.int64)
         wanted[:m] = keys
         kernels.lookup_keys(accounts.avatars[row], accounts.handles[row], wanted[m:])
+        usual = unknown(len(wanted)) if network is None else network.usual(wanted, kinds)
         with self._lock:
             segments = [segment for segment in (self._base, *self._segments) if len(segment.dead)]
             tail, total = self._tail, max(self._live, 1)
@@ -332,9 +330,8 @@ class SuspensionIndex:
                     frequencies,
                 )  # fmt: skip
             trust = np.concatenate([KIND_WEIGHTS[kinds], KIND_WEIGHTS[-kernels.LOOKUPS :]])
-            bits = np.log2((total + FEW) / (frequencies + 0.5))
-            floor = min(FLOOR_BITS, 0.4 * float(np.log2(total + 1)))
-            weights = (np.maximum(bits - floor, 0) * trust).astype(np.float32)
+            bits = kernels.weigh(frequencies, total, usual.known, usual.sampled, kinds)
+            weights = (bits * trust).astype(np.float32)
             order = np.argsort(frequencies, kind="stable")
             room = limit + 1
             hits: list[tuple[float, int, int]] = []
@@ -357,7 +354,7 @@ class SuspensionIndex:
             hits.sort(key=lambda hit: -hit[0])
             holders: list[_Segment | _Tail] = [*segments, tail]
             hits = [hit for hit in hits if _id_at(holders[hit[1]], hit[2]) != number][:limit]
-            return self._compare(encoded, row, wanted, frequencies, hits, holders, total, totals)
+            return self._compare(encoded, row, wanted, frequencies, usual, hits, holders, total, totals)
 
     def _counters(self, size: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint32]]:
         """Counters at 0 and room for who was touched; each thread has its own."""
@@ -368,7 +365,7 @@ class SuspensionIndex:
         return mine.counters, mine.touched
 
     def _compare(
-        self, encoded: Encoded, row: int, wanted: npt.NDArray[np.int64], frequencies: npt.NDArray[np.int64],
+        self, encoded: Encoded, row: int, wanted: npt.NDArray[np.int64], frequencies: npt.NDArray[np.int64], usual: Usual,
         hits: list[tuple[float, int, int]], holders: list[_Segment | _Tail], total: int, totals: npt.NDArray[np.float64],
     ) -> Pairs:  # fmt: skip
         new, circles = encoded.accounts, self._circles
@@ -394,7 +391,7 @@ class SuspensionIndex:
                 new.languages[row], int(encoded.created[row]), places, old["starts"], old["keys"], old["counts"],
                 old["avatars"], old["handles"], old["names"], old["numbers"], old["hours"], old["languages"], old["ended"],
                 holder.members, circles.sizes, circles.starts, circles.keys, circles.counts, circles.hours, LIMITS, total,
-                totals, part,
+                totals, usual.known[:m], usual.known[m:], usual.sampled, usual.carried, part,
             )  # fmt: skip
             ids[rows] = old["ids"][places]
             features[rows] = part

@@ -350,6 +350,48 @@ def gather(
     return found
 
 
+NETWORK = 1e7
+"""Accounts of a whole network, by which the prior of `chance_of` is set."""
+FEW = 64
+"""A count among fewer accounts than about this leans on what is known of all."""
+FLOOR_BITS = 8.0
+"""Keys shared by more than one account in 2**8 do not help to find; above, each bit counts. Chosen on two made-up worlds; a guess until a platform measures it."""
+
+
+@kernel
+def chance_of(others: Any, total: Any, known: Any, sampled: Any) -> Any:
+    """How probable it is that an account which has nothing to do with it carries a key, float64.
+
+    `others` of `total` suspended accounts do, and `known` of `sampled` accounts of the network. Both together are one sample,
+    with a prior count of 1 / ln(NETWORK / n) (at most a half): most of what one account carries hardly anybody else does, if the
+    popularity of things follows Zipf's law, whose rare end a sample of n has not seen. Where one of the two knows a key to be
+    commoner than both together do, it is taken at its word, but for `FEW` accounts' worth of doubt. Where nobody was counted it
+    is the share of the suspended alone, with a half more.
+    """
+    if sampled <= 0:
+        return (others + 0.5) / (total + 1)
+    n = total + sampled
+    prior = 1 / max(math.log(NETWORK / n), 2.0)
+    all_ = (others + known + prior) / (n + 1)
+    return max(all_, (others + FEW * all_) / (total + FEW), (known + FEW * all_) / (sampled + FEW))
+
+
+@kernel
+def weigh(frequencies: Any, total: Any, known: Any, sampled: Any, kinds: Any) -> Any:
+    """Bits by which each wanted key, and each lookup key after them, helps to find who shares it, float64; none below 0."""
+    bits = np.empty(len(frequencies))
+    m = len(kinds)
+    for i in range(len(frequencies)):
+        kind = np.int64(kinds[i]) if i < m else len(sampled) - (1 if i == len(frequencies) - 1 else 2)
+        if sampled[kind] > 0:
+            chance = chance_of(frequencies[i], total, max(known[i] - 1, 0.0), sampled[kind])
+        else:
+            chance = (frequencies[i] + 0.5) / (total + FEW)
+        floor = min(FLOOR_BITS, 0.4 * math.log2(total + sampled[kind] + 1))
+        bits[i] = max(-math.log2(chance) - floor, 0.0)
+    return bits
+
+
 FEATURES = (
     "follows", "follows_rare", "follows_rare_share", "follows_common", "circle", "followers", "mentions", "links",
     "declared", "words", "words_share", "handle", "display_name", "name_parts", "avatar", "avatar_common", "hours", "gap",
@@ -472,27 +514,34 @@ def compare(
     limits: Any,
     total: Any,
     kind_totals: Any,
+    known: Any,
+    looked_known: Any,
+    sampled: Any,
+    carried: Any,
     out: Any,
 ) -> Any:
     """Put what agrees between one new account and those at `places` into `out`, float32 (len(places), len(FEATURES)).
 
-    `total` is how many suspended accounts there are, `kind_totals` how many keys of each kind they have together. What a
-    shared key is worth depends on how many others have it: of all accounts, or of the old account's circle, whichever
-    makes it more usual; the old account itself is left out of both.
+    `total` is how many suspended accounts there are, `kind_totals` how many keys of each kind they have together; `known`,
+    `sampled` and `carried` say the same of the network (see `population.Usual`). What a shared key is worth depends on how many
+    others have it: of all accounts, or of the old account's circle, whichever makes it more usual; the two themselves are left out.
     """
     m = len(keys)
     shared_bits = np.empty(len(counts), np.float64)
     shared = np.empty(len(counts), np.int64)
     expected_bits = np.empty(len(counts), np.float64)
     rare_limit = max(2e-5 * total, 1.0)
+    rare_known = max(2e-4 * sampled[0], 3.0)
     rare_new = 0
     for i in range(m):
-        if kinds[i] == 0 and frequencies[i] - 1 <= rare_limit:
+        if kinds[i] == 0 and frequencies[i] - 1 <= rare_limit and known[i] - 1 <= rare_known:
             rare_new += 1
-    common_avatar = 0
+    avatar_chance = 0.0
     for band in range(4):
-        common_avatar = max(common_avatar, looked_frequencies[band])
-    follows_each = (kind_totals[0] + 1) / total
+        with_it = max(looked_frequencies[band] - 1, 0)
+        chance = chance_of(with_it, total, max(looked_known[band] - 2, 0.0), sampled[len(counts)])
+        avatar_chance = max(avatar_chance, chance)
+    follows_each = (kind_totals[0] + carried[0] + 1) / (total + sampled[0])
     in_circle = np.zeros(m, np.int64)
     usual_circle = np.int64(-1)
     for c in range(len(places)):
@@ -535,7 +584,8 @@ def compare(
                 j += 1
             agrees = j < end and all_keys[j] == keys[i]
             others = frequencies[i] - 1 if agrees and frequencies[i] else frequencies[i]
-            everywhere = (others + 0.5) / (total + 1)
+            strangers = max(known[i] - (2 if agrees else 1), 0.0)
+            everywhere = chance_of(others, total, strangers, sampled[kind])
             near = in_circle[i] - 1 if agrees and in_circle[i] else in_circle[i]
             chance = min(max(everywhere, near / size), 1.0)
             bits = -math.log2(chance)
@@ -544,7 +594,7 @@ def compare(
                 shared[kind] += 1
                 shared_bits[kind] += bits
             if kind == 0:
-                if others <= rare_limit:
+                if others <= rare_limit and strangers <= rare_known:
                     rare += agrees
                 else:
                     common += agrees
@@ -579,7 +629,8 @@ def compare(
         for s in range(len(_SUMMED)):
             kind, column = _SUMMED[s]
             if has[kind] and old[kind] > 0:
-                scale = min(old[kind] * (total + 1) / (kind_totals[kind] + 1), 4.0)
+                each = (kind_totals[kind] + carried[kind] + 1) / (total + sampled[kind] + 1)
+                scale = min(old[kind] / each, 4.0)
                 x[column] = shared_bits[kind] - (scale * expected_bits[kind] if kind < 7 or kind == 12 else 0.0)
         if has[5] and old[5] > 0:
             x[_WORDS_SHARE] = shared[5] / min(np.int64(counts[5]), np.int64(old[5]))
@@ -593,7 +644,7 @@ def compare(
                 distance += popcount(avatar[word] ^ avatars[place, word])
             if some != 0:
                 x[_AVATAR] = distance
-                x[_AVATAR_COMMON] = math.log2((total + 1) / (max(common_avatar - 1, 0) + 0.5))
+                x[_AVATAR_COMMON] = -math.log2(avatar_chance)
         x[_HOURS] = hours_bits(hours, all_hours[place], circle_hours[circle])
         if created and ended[place]:
             x[_GAP] = (created - np.int64(ended[place])) / 86400.0

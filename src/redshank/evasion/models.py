@@ -48,6 +48,26 @@ class News(models.Model):
     pictures = models.BinaryField(default=b"", help_text="Hashes of its account's pictures, where they were made here.")
 
 
+class Tally(models.Model):
+    """Marks that accounts left when their evidence was gathered, until they are joined into pages. They name nobody."""
+
+    season = models.IntegerField()
+    marks = models.BinaryField(help_text="uint64 each, see population.py.")
+    size = models.PositiveIntegerField(help_text="How many marks.")
+
+
+class TallyPage(models.Model):
+    """A part of a season's table of what is usual on each network."""
+
+    season = models.IntegerField()
+    page = models.IntegerField()
+    version = models.PositiveIntegerField(default=0, help_text="Grows with each change.")
+    places = models.BinaryField(default=b"", help_text="uint64 each, packed by zlib; empty: all 0.")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("season", "page"), name="tally_page_once"),)
+
+
 class TieRecord(models.Model):
     """A tie between a new account and a suspended one, with its reasons, and what became of it."""
 

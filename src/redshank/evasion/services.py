@@ -37,6 +37,7 @@ from redshank.core import (
     event_key,
 )
 from redshank.core.settings import EvasionSettings
+from redshank.evasion.census import census
 from redshank.evasion.fitting import default_model
 from redshank.evasion.gathering import (
     Evidence,
@@ -218,6 +219,7 @@ def _gather_news(now: datetime, limit: int) -> int:
     records = _records(events)
     changed: set[tuple[str, str]] = set()
     heaps: dict[tuple[str, str], Evidence] = {}
+    strangers: dict[tuple[str, str], Evidence] = {}
     for pk, event in events:
         pictures = msgspec.msgpack.decode(noted[pk], type=Pictures) if noted[pk] else Pictures()
         for account_id in dict.fromkeys(spoken_of(event)):
@@ -226,6 +228,8 @@ def _gather_news(now: datetime, limit: int) -> int:
             if about is None:
                 account = getattr(event, "account", None)
                 if account is None or account.id != account_id or not _is_young(event, now):
+                    # Nothing is kept of it, but that one more carries this.
+                    gather(strangers.setdefault(key, Evidence()), event, account_id, pictures)
                     continue
                 about = records[key] = ProfileRecord(network=event.network, account_id=account_id, seen_at=now)
             heap = heaps.get(key) or heaps.setdefault(key, unpack(bytes(about.evidence)))
@@ -246,6 +250,9 @@ def _gather_news(now: datetime, limit: int) -> int:
         if about.target:
             about.target_changed_at = now
         (old if about.pk else new).append(about)
+    oldest = oldest_token(now)
+    told = (*((key, heaps[key]) for key in changed), *strangers.items())
+    census().count(((*key, profile_of(heap, 0, oldest_token=oldest)) for key, heap in told), now=now)
     ProfileRecord.objects.bulk_create(new, batch_size=500)
     ProfileRecord.objects.bulk_update(
         old, ["evidence", "version", "target_changed_at", "due_at", "why", "event"], batch_size=100
@@ -383,7 +390,7 @@ def ask(about: ProfileRecord, *, now: datetime) -> list[Tie]:
     if any(not other for _network, other in pairs):
         return []
     profile = profile_of(unpack(bytes(about.evidence)), about.pk, oldest_token=oldest_token(now))
-    found = targets().search(profile)
+    found = targets().search(profile, census().network(about.network, now=now))
     numbers = found.ids.tolist()
     networks = dict(ProfileRecord.objects.filter(pk__in=numbers).values_list("pk", "network"))
     olds = [networks.get(number, about.network) for number in numbers]

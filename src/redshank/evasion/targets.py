@@ -23,6 +23,7 @@ from redshank.evasion.evidence import Encoded, encode, join
 from redshank.evasion.gathering import merged, profile_of, unpack
 from redshank.evasion.index import Pairs, SuspensionIndex
 from redshank.evasion.models import ProfileRecord
+from redshank.evasion.population import Network
 from redshank.evasion.profiles import Profile
 
 log = structlog.get_logger(__name__)
@@ -63,9 +64,9 @@ class Targets:
                 self._asked = time.monotonic()
             return self._index
 
-    def search(self, profile: Profile, *, fresh: bool = False) -> Pairs:
-        """The suspended accounts that have most in common with `profile`."""
-        return self.index(fresh=fresh).search(encode([profile], live_keys=live_keys()))
+    def search(self, profile: Profile, network: Network) -> Pairs:
+        """The suspended accounts that have most in common with `profile`, of an account on that network."""
+        return self.index().search(encode([profile], live_keys=live_keys()), network=network)
 
     def _open(self) -> None:
         stamp = _stamp(self._path)
