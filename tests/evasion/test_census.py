@@ -31,6 +31,8 @@ def own_folder(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def known(kind: int, *values: str, network: str = "marsh", now=NOW, by: Census | None = None) -> list[int]:  # type: ignore[no-untyped-def]
     """How many accounts carry each of `values`, as a new process sees it."""
     kinds = np.full(len(values), kind, np.uint8)
+    people = kind in {FOLLOW, FOLLOWER, MENTION}
+    values = tuple(f"marsh/{value}" if people else value for value in values)
     wanted = np.append(keys_of(list(values), kinds).astype(np.int64), np.full(5, -1))
     usual = (by or Census()).network(network, now=now).usual(wanted, kinds)
     return [round(value) for value in usual.known[:-5]]

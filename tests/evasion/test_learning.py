@@ -1,6 +1,6 @@
 """What a model learns from: decisions of people who knew it from elsewhere, and nothing else."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +59,9 @@ def test_a_model_is_fitted_to_independent_decisions_alone(settings: Settings, tm
     TieRecord.objects.bulk_create([tie(new, to, "confirmed") for new, to in zip(back, old, strict=False)])
     TieRecord.objects.bulk_create([tie(new, to, "rejected") for new, to in zip(innocent, old[100:], strict=False)])
     with pytest.raises(Problem, match="0 confirmed and 0 rejected"):
-        deciding.learn(data="here", day=date(2026, 7, 1), rate=0.02)
+        deciding.learn(data="here", now=NOW, rate=0.02)
     TieRecord.objects.update(independent=True)
-    model = deciding.learn(data="here", day=date(2026, 7, 1), rate=0.02)
+    model = deciding.learn(data="here", now=NOW, rate=0.02)
     card = model.card
     assert (card.returned, card.new, card.suspended, card.date) == (60, 150, 300, "2026-07-01")
     assert set(card.false_ties) == {"fan, latin", "fan, cyrillic", "other, latin", "other, cyrillic"}

@@ -21,7 +21,10 @@ from redshank.evasion.models import News, ProfileRecord, TieRecord  # noqa: E402
 from redshank.pipeline import ask_due  # noqa: E402
 from tests.evasion.events import NOW, come_back, scene  # noqa: E402
 
-FOLLOWED = np.append(keys_of(["f0", "f100", "f25", "f10000"], np.zeros(4, np.uint8)).astype(np.int64), np.full(5, -1))
+FOLLOWED = np.append(
+    keys_of([f"marsh/{one}" for one in ("f0", "f100", "f25", "f10000")], np.zeros(4, np.uint8)).astype(np.int64),
+    np.full(5, -1),
+)
 LAST = NOW + timedelta(seconds=300)  # What the last worker left to settle is due later.
 
 

@@ -63,9 +63,9 @@ def learn(out: Path, rate: float | None) -> None:
     from redshank.evasion import deciding
     from redshank.evasion.model import save_model
 
-    today = datetime.now(UTC).date()
+    now = datetime.now(UTC)
     stated = rate or settings.REDSHANK.evasion.return_rate
-    model = deciding.learn(data="decisions of this installation", day=today, rate=stated)
+    model = deciding.learn(data="decisions of this installation", now=now, rate=stated)
     save_model(model, out)
     card = model.card
     click.echo(

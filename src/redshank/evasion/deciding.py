@@ -18,6 +18,7 @@ from django.db.models import Q
 from redshank.archive.models import EventRecord
 from redshank.audit.services import Step, record
 from redshank.core import BadInput, Problem
+from redshank.evasion.census import census
 from redshank.evasion.evidence import encode
 from redshank.evasion.fitting import fit
 from redshank.evasion.gathering import Evidence, profile_of, unpack
@@ -322,7 +323,7 @@ def script_of(text: str) -> str:
     return max(seen, key=lambda name: (seen[name], name), default="none")
 
 
-def learn(*, data: str, day: date, rate: float) -> Model:
+def learn(*, data: str, now: datetime, rate: float) -> Model:
     """A model fitted on what people decided, where they knew it from elsewhere. Raises Problem where there is too little.
 
     Returned accounts are those whose tie was confirmed; innocent ones those all of whose ties were rejected, grouped by
@@ -357,8 +358,8 @@ def learn(*, data: str, day: date, rate: float) -> Model:
         profiles.append(profile_of(evidence, about.pk))
     index = SuspensionIndex.build(_all_targets())
     return fit(
-        index, encode(profiles, live_keys=live_keys()), owners, truth, data=data, date=day.isoformat(), stated_rate=rate,
-        networks=networks,
+        index, encode(profiles, live_keys=live_keys()), owners, truth, data=data, date=now.date().isoformat(), stated_rate=rate,
+        networks=networks, usual={pk: census().network(networks[pk], now=now) for pk in truth},
     )  # fmt: skip
 
 

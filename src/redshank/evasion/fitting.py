@@ -21,6 +21,7 @@ from redshank.evasion import kernels
 from redshank.evasion.evidence import ADDRESS, DEVICE, MAIL, PHONE, Encoded, less, take
 from redshank.evasion.index import SuspensionIndex
 from redshank.evasion.model import MOST_FACTOR, Between, Card, Model, Point, Scorer, Term, layout_of
+from redshank.evasion.population import Network
 
 LN2 = math.log(2)
 FOLDS = 5
@@ -110,11 +111,17 @@ class Pool(NamedTuple):
     ids: npt.NDArray[np.int64]
 
 
-def gather_pool(index: SuspensionIndex, new: Encoded, owners: Mapping[int, int], truth: Mapping[int, int]) -> Pool:
-    """Search for each of `new`; a pair is right where `owners` of the suspended id is `truth` of the new one, and not -1."""
+def gather_pool(
+    index: SuspensionIndex, new: Encoded, owners: Mapping[int, int], truth: Mapping[int, int],
+    usual: Mapping[int, Network] = {},
+) -> Pool:  # fmt: skip
+    """Search for each of `new`; a pair is right where `owners` of the suspended id is `truth` of the new one, and not -1.
+
+    `usual` is what is usual where each of `new` is, by its id; nothing is known of others.
+    """
     features, labels, searches, ranks, ids = [], [], [], [], []
     for row in range(len(new)):
-        pairs = index.search(new, row)
+        pairs = index.search(new, row, network=usual.get(int(new.accounts.ids[row])))
         owner = truth.get(int(new.accounts.ids[row]), -1)
         features.append(pairs.features)
         labels.append(np.array([owner >= 0 and owners.get(int(number)) == owner for number in pairs.ids], np.bool_))
@@ -126,7 +133,10 @@ def gather_pool(index: SuspensionIndex, new: Encoded, owners: Mapping[int, int],
     )  # fmt: skip
 
 
-def gather_early(index: SuspensionIndex, new: Encoded, owners: Mapping[int, int], truth: Mapping[int, int]) -> Pool:
+def gather_early(
+    index: SuspensionIndex, new: Encoded, owners: Mapping[int, int], truth: Mapping[int, int],
+    usual: Mapping[int, Network] = {},
+) -> Pool:  # fmt: skip
     """Each of `new` once more, as it was early: after so few follows as `EARLY` says, some without tokens or times."""
     random = np.random.default_rng(2)
     drawn = random.integers(0, len(EARLY), len(new))
@@ -134,7 +144,8 @@ def gather_early(index: SuspensionIndex, new: Encoded, owners: Mapping[int, int]
     for number, (follows, kinds, times) in enumerate(EARLY):
         rows = np.flatnonzero(drawn == number).astype(np.int64)
         if len(rows):
-            part = gather_pool(index, less(take(new, rows), kinds=kinds, follows=follows, times=times), owners, truth)
+            some = less(take(new, rows), kinds=kinds, follows=follows, times=times)
+            part = gather_pool(index, some, owners, truth, usual)
             pools.append(part._replace(searches=rows[part.searches]))
     return Pool(*(np.concatenate(columns) for columns in zip(*pools, strict=True)))
 
@@ -267,19 +278,19 @@ def calibrate(scores: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> 
 
 def fit(
     index: SuspensionIndex, new: Encoded, owners: Mapping[int, int], truth: Mapping[int, tuple[str, int]], *,
-    data: str, date: str, stated_rate: float = STATED_RATE, networks: Mapping[int, str] | None = None,
+    data: str, date: str, stated_rate: float = STATED_RATE, networks: Mapping[int, str] | None = None, usual: Mapping[int, Network] = {},
 ) -> Model:  # fmt: skip
     """A model fitted on the accounts `new` against the suspended of `index`.
 
     `owners` gives the owner of each suspended account, `truth` what each new one is (a name for its group) and its owner,
-    -1 for nobody known. `data` and `date` go on the card. `networks` are those of all accounts, where they are of several. The
-    bands are cut for a world in which `stated_rate` of all new accounts are returned ones. Raises `BadInput` where there is nothing to learn from.
+    -1 for nobody known. `data` and `date` go on the card. `networks` are those of all accounts, where they are of several,
+    `usual` what is usual on that of each new one, by its id. The bands are cut for a world in which `stated_rate` of all new accounts are returned ones. Raises `BadInput` where there is nothing to learn from.
     """
     ids = new.accounts.ids
     owner_of = {number: owner for number, (_, owner) in truth.items()}
-    pool = gather_pool(index, new, owners, owner_of)
+    pool = gather_pool(index, new, owners, owner_of, usual)
     fold = np.random.default_rng(1).integers(0, FOLDS, len(new))
-    early = gather_early(index, new, owners, owner_of)
+    early = gather_early(index, new, owners, owner_of, usual)
     returned = np.array([truth.get(int(number), ("", -1))[1] >= 0 for number in ids])
     everything = np.ones(len(pool.labels), np.bool_)
     scores = np.zeros(len(pool.labels))
