@@ -400,32 +400,33 @@ class _Wanted(msgspec.Struct, frozen=True):
 
 
 def _admitted(wanted: Sequence[_Wanted], *, now: datetime) -> list[_Wanted]:
-    """What is to be done now, each action on an event once, the mildest first. What breakers hold back is kept."""
+    """What is to be done now, each action on an event once, the mildest first.
+
+    What breakers hold back is kept, but for an action that another rule, whose breaker is closed, asks for as well.
+    """
     found = sorted((one for one in wanted if kind_of(one.effect)), key=lambda one: harshness(one.effect))
     if not found:
         return []
-    own = {rule.id: rule.at_most for rule in current_rules().rules if rule.at_most}
+    own = {rule.id: rule.at_most for rule in current_rules().rules if rule.at_most and rule.mode == "live"}
 
     def limit_of(wish: breakers.Wish) -> int:
         return own.get(wish.rule, {}).get(wish.effect) or breakers.limit(settings.REDSHANK.breakers, wish.effect)
 
-    seen: set[tuple[str, str, Effect]] = set()
-    once = []
-    for one in found:
-        what = (one.of.event.network, one.of.event.id, one.effect)
-        if not isinstance(one.effect, RequestAction) or what not in seen:
-            once.append(one)
-        seen.add(what)
-    wishes = [breakers.Wish(one.fired.rule, kind_of(one.effect), one.of.event.network) for one in once]
+    wishes = [breakers.Wish(one.fired.rule, kind_of(one.effect), one.of.event.network) for one in found]
     by = breakers.admit(wishes, limit_of, now=now)
-    breakers.hold(
-        [
-            breakers.Held(breaker, one.of.event.network, one.of.event.id, one.fired, one.effect, one.evidence)
-            for one, breaker in zip(once, by, strict=True) if breaker is not None
-        ],
-        now=now,
-    )  # fmt: skip
-    return [one for one, breaker in zip(once, by, strict=True) if breaker is None]
+    admitted: dict[Any, _Wanted] = {}
+    held: dict[Any, breakers.Held] = {}
+    for one, breaker in zip(found, by, strict=True):
+        event = one.of.event
+        whose = "" if isinstance(one.effect, RequestAction) else one.fired.rule
+        what = (event.network, event.id, one.effect, whose)
+        if breaker is None:
+            admitted.setdefault(what, one)
+        else:
+            kept = breakers.Held(breaker, event.network, event.id, one.fired, one.effect, one.evidence)
+            held.setdefault((what, breaker.pk), kept)
+    breakers.hold([kept for (what, _), kept in held.items() if what not in admitted], now=now)
+    return list(admitted.values())
 
 
 def _do(wanted: Sequence[_Wanted], steps: list[Step], *, now: datetime) -> dict[tuple[str, str], set[str]]:

@@ -148,6 +148,34 @@ def test_what_two_rules_ask_for_is_done_once_the_mildest_first() -> None:
     assert sorted(actions) == [("remove", "p1"), ("suspend", "a1")]
 
 
+def test_what_another_rule_asks_for_as_well_is_done_whatever_becomes_of_the_one_that_tripped() -> None:
+    accept(*(post(number, "good morning") for number in range(5)))
+    assert (suspended(), held()) == (["a0", "a1", "a2", "a3", "a4"], 0)
+    (row,) = breakers.tripped()
+    assert (row.rule, row.held) == ("everybody", 0)
+    accept(post(5), post(6, "good morning"))
+    assert (suspended()[-1], held()) == ("a6", 1)
+    breakers.settle(row.pk, release=False, by="user:lead", now=NOW)
+    assert (len(suspended()), held("discarded")) == (6, 1)
+
+
+def test_a_draft_in_the_shadow_does_not_change_what_the_live_version_may(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text('names:\n  greets: contains(post.text, "good")\n')
+    lee, ada = (User.objects.create_user(name, role="lead") for name in ("lee", "ada"))
+    text = (
+        "rules:\n  - id: greeter\n    policy: terrorist-content\n    description: It greets.\n    when: greets\n"
+        "    at_most: {suspend: 2}\n    effects: [action: {suspend: account}]\n"
+    )
+    live = services.save(text, by=lee, now=NOW)
+    services.ask_review(live, by=lee, now=NOW)
+    services.approve(live, by=ada, now=NOW)
+    services.put_in_force(live, "live", by=lee, now=NOW)
+    draft = services.save(text.replace("{suspend: 2}", "{suspend: 2000}"), by=lee, now=NOW, rule_id="greeter", base=1)
+    services.put_in_force(draft, "shadow", by=lee, now=NOW)
+    accept(*map(post, range(5)))
+    assert (suspended(), held()) == (["a0", "a1"], 3)
+
+
 def test_several_processes_pass_a_breaker_exactly() -> None:
     def send(who: int) -> None:
         try:

@@ -15,8 +15,9 @@ import msgspec
 import pytest
 from django.db import connection, connections
 from django.test import override_settings
+from prometheus_client import CollectorRegistry
 
-from redshank import pipeline
+from redshank import counters, pipeline
 from redshank.archive.models import EventRecord
 from redshank.archive.past_writer import erase
 from redshank.rules import counter_store, services
@@ -128,6 +129,11 @@ def test_kill_9_before_the_end_counts_nothing_and_after_it_once(monkeypatch: pyt
 
 @pytest.mark.django_db(transaction=True)
 def test_without_the_counters_rules_are_unsure_and_all_else_goes_on() -> None:
+    def failed() -> float:
+        assert isinstance(counters.REGISTRY, CollectorRegistry)
+        return counters.REGISTRY.get_sample_value("redshank_counters_failed_total", {"what": "read"}) or 0.0
+
+    before = failed()
     accept(post(1))
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE rules_counterseries RENAME TO gone")
@@ -138,6 +144,7 @@ def test_without_the_counters_rules_are_unsure_and_all_else_goes_on() -> None:
             cursor.execute("ALTER TABLE gone RENAME TO rules_counterseries")
     assert check.state == "fail"
     assert "counters" in check.says
+    assert failed() == before + 1
     record = EventRecord.objects.get(event_id="e2")
     verdict = json.loads(record.verdict)
     assert [fired["rule"] for fired in verdict["fired"]] == ["plain"]

@@ -360,6 +360,19 @@ def test_an_expression_ten_thousand_deep_is_an_error_with_its_place(tmp_path, wh
     assert found.line == 4
 
 
+@pytest.mark.parametrize(("levels", "deep"), [(12, False), (30, True), (300, True)])
+def test_forty_levels_are_the_most_whether_written_out_or_by_names(tmp_path, levels, deep):
+    names = [f"  n{i}: not (n{i - 1} and account.posts > {i})" for i in range(1, levels)]
+    by_names = (f"n{levels - 1}", "\n".join(["names:", "  n0: matched()", *names]))
+    written_out = (" + ".join(["account.posts"] * 3 * levels) + " > 0", "")
+    for when, head in (by_names, written_out):
+        if deep:
+            with pytest.raises(RuleErrors, match="nested more than 40 levels deep"):
+                rules_of(tmp_path, when, head=head)
+        else:
+            rules_of(tmp_path, when, head=head).evaluate(facts(post(posts=1)))
+
+
 def test_names_that_unfold_without_bound_are_refused(tmp_path):
     lines = ["names:", '  n0: contains(post.text, "a") or matched()']
     lines += [f"  n{i}: (n{i - 1} and account.posts > {i}) or (n{i - 1} and account.posts < {i})" for i in range(1, 38)]

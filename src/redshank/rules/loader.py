@@ -20,7 +20,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from redshank.core import Effect, RequestAction
-from redshank.rules.checker import Scope, asks_for_passing, check_expression
+from redshank.rules.checker import MAX_DEPTH, Scope, asks_for_passing, check_expression
 from redshank.rules.diagnostics import Diagnostic, RuleErrors, nearest
 from redshank.rules.effects import fits, read_at_most, read_effects, read_mapping
 from redshank.rules.examples import Example, plain, read_examples
@@ -418,6 +418,13 @@ class _Loader:
             definition.source.error_at(definition.key, f"the name `{name}` needs itself: {way}")
             return None
         if name not in self._trees:
+            if len(self._open) == MAX_DEPTH:  # Each of them recurses.
+                definition.source.error_at(
+                    definition.key,
+                    f"nested more than {MAX_DEPTH} levels deep, by names",
+                    "Let fewer names need each other.",
+                )
+                return None
             self._open.append(name)
             self._trees[name] = self._expression(definition.source, definition.value, any_type=True)
             self._open.pop()
