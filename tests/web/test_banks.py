@@ -58,6 +58,12 @@ def test_a_bank_is_made_changed_and_switched_off() -> None:
     there = Bank.objects.get()
     assert (there.active, there.surge, there.limit, there.negative) == (False, 0, 12, True)
     assert "paused" in said(client("mara").get("/banks"))
+    assert "<dd>never</dd>" in said(lee.get("/banks/logos"))
+    del form["limit"]
+    lee.post("/banks/logos/change", form)
+    page = said(lee.get("/banks/logos"))
+    assert "distance 31 of 256, the installation" in page
+    assert "1,000 events in an hour, the installation" in page
 
 
 def test_values_are_added_and_what_is_not_taken_is_said(terms: Bank) -> None:

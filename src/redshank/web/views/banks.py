@@ -112,6 +112,7 @@ def bank(request: Asked, name: str) -> HttpResponseBase:
         "bank": found,
         "asked": asked,
         "is_large": is_large,
+        "defaults": {"limit": settings.REDSHANK.media.pdq_limit, "surge": settings.REDSHANK.banks.quarantine_matches},
         "shown": [(one, [state for state in _states(one, now) if state not in OF_BANK]) for one in shown[:PAGE]],
         "older": shown[PAGE - 1].pk if len(shown) > PAGE else None,
         "newest": bool(before),
