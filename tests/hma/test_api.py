@@ -466,6 +466,9 @@ def test_no_content_is_lost_among_equal_ones(hma: Hma, equal: int) -> None:
 @pytest.mark.django_db
 def test_a_newline_or_capitals_in_a_hash_hurt_nothing_after_it(hma: Hma) -> None:
     ids = hma.bank("BANK", {"pdq": PDQ.upper() + "\n"}, {"pdq": f" {FAR}"})
+    again = hma.ask("POST", "/c/bank/BANK/signal", {"pdq": PDQ.upper() + "\n"}).json()
+    assert again["signals"] == {"pdq": PDQ}
+    assert hma.ask("DELETE", f"/c/bank/BANK/content/{again['id']}").json() == {"deleted": 1}
     assert hma.ask("POST", "/c/bank/BANK/signal", {"pdq": PDQ[:40]}).status_code == 400
     assert hma.get("/m/raw_lookup", signal=PDQ, signal_type="pdq")["matches"] == [ids[0]]
     assert hma.get("/m/raw_lookup", signal=FAR, signal_type="pdq")["matches"] == [ids[1]]

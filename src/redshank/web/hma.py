@@ -414,7 +414,7 @@ def _add(
         raise _Refused(400, "The content shows too little to be known again by")
     now = timezone.now()
     made = services.add_content(bank, telling, metadata=metadata, note=note or "", by=request.actor, now=now)
-    return {"id": made, "signals": telling}
+    return {"id": made, "signals": dict(services.get_content(bank, made).signals)}
 
 
 def _content(request: HttpRequest, bank: str, content: str) -> Answer:
