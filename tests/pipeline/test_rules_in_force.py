@@ -52,7 +52,9 @@ def post(number: int, text: str, **account: object) -> bytes:
 
 
 @pytest.mark.django_db
-def test_a_changed_list_is_taken_up_and_a_broken_one_leaves_the_old_in_force(folder: Path) -> None:
+def test_a_changed_list_is_taken_up_and_a_broken_one_leaves_the_old_in_force(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = folder / "lists" / "words.txt"
 
     def found() -> set[str]:
@@ -65,6 +67,15 @@ def test_a_changed_list_is_taken_up_and_a_broken_one_leaves_the_old_in_force(fol
     words.write_text("one\ntwo\nthr")
     os.utime(words, (1, 1))
     assert found() == {"one", "two"}
+    assert "middle of a line" in services.in_force().trouble
+    with monkeypatch.context() as patched:
+        patched.setattr(services, "Folder", lambda _path: 1 / 0)  # As a fault of ours would be.
+        words.write_text("one\ntwo\nthree\n")
+        assert found() == {"one", "two"}
+        assert services.in_force().trouble == "ZeroDivisionError: division by zero"
+    os.utime(words, (2, 2))
+    assert found() == {"one", "two", "three"}
+    assert services.in_force().trouble == ""
 
 
 def _constants(node: Any) -> list[Any]:

@@ -246,7 +246,7 @@ def test_it_is_checked_as_it_will_run(mara: User) -> None:
         'there is no bank "slogan", or it is switched off',
         "Did you mean `slogans`?",
     )
-    assert bank.excerpt[1].strip() == "^" * 6
+    assert bank.excerpt[1].strip() == "^" * 8
     two = services.check_text(TEXT + TEXT.partition("\n")[2], now=NOW)
     assert [found.message for found in two.diagnostics] == ["expected one rule, not 2"]
     services.save(TEXT, by=mara, now=NOW)

@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -99,16 +100,14 @@ def in_force() -> InForce:
             return _kept.in_force
         folder, trouble = (_kept.in_force.folder, _kept.in_force.trouble) if _kept else (None, "")
         if _kept is None or _kept.files != files:
-            read = Folder(path)
-            if read.loaded.rules is not None:
-                folder, trouble = read, ""
+            try:
+                folder, trouble = _read(path), ""
                 _sound.clear()
-            else:
-                problem = RuleErrors(read.loaded.diagnostics)
+            except Exception as error:  # Whatever it is, what judged until now goes on.
                 if folder is None:
-                    raise problem
-                log.warning("rules.broken", kept="the rules read before", problem=str(problem))
-                trouble = str(problem)
+                    raise
+                trouble = str(error) if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
+                log.warning("rules.broken", kept="the rules read before", problem=trouble)
         assert folder is not None
         good, broken = _from_console(folder)
         _kept = _Kept(
@@ -116,6 +115,14 @@ def in_force() -> InForce:
             InForce(rules=folder.merged(good), folder=folder, broken=broken, trouble=trouble),
         )  # fmt: skip
         return _kept.in_force
+
+
+def _read(path: Path) -> Folder:
+    """The folder, ready to judge. Raises `RuleErrors`."""
+    read = Folder(path)
+    if read.loaded.rules is None:
+        raise RuleErrors(read.loaded.diagnostics)
+    return read
 
 
 def rules_path() -> Path:
@@ -132,8 +139,12 @@ def folder() -> Folder:
 
 
 def _stamp(path: Path) -> list[tuple[str, int, int]]:
-    files = [*rule_files(path), *list_files(path)]
-    return [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists()]
+    out = []
+    for file in (*rule_files(path), *list_files(path)):
+        with suppress(FileNotFoundError):  # It goes just now; the next look sees what came in its place.
+            found = file.stat()
+            out.append((str(file), found.st_mtime_ns, found.st_size))
+    return out
 
 
 def _revision() -> int:
