@@ -40,7 +40,7 @@ $(VENV)/.run $(VENV)/.dev: $(VENV)/.%: requirements/%.txt pyproject.toml | $(VEN
 
 requirements: $(VENV)/.dev
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --extra setup pyproject.toml -o requirements/run.txt
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --extra setup --extra dev --extra bench -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --extra setup --extra dev --extra bench --extra gbt -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache redshank-data

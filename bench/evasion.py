@@ -1,19 +1,19 @@
-"""Returning accounts: how many are found, how surely, how fast, and who is wrongly suspected; on one core.
+"""Returning accounts: how many are found, how surely, how fast, and who is wrongly tied; on one core.
 
     python -m bench.evasion [--quick] [--seed N] [--folder DIR] [--no-variants]
 
-The workload is the shared generator's. A model is fitted on `train` (seed 99, 100,000 suspended accounts) and used
-unchanged on another world (seed 7, 1,000,000 suspended, 10,000 new). `owner` and truth.csv of that other world are read
-after all scores are made, to count. Worlds are kept in DIR (default: a folder among the temporary ones) and used again.
-Times are processor time of this thread, since a shared machine's clock measures its neighbors; the clock's p99 stands
-beside. With Splink installed (the extra `bench-evasion`), it runs beside on 20,000 suspended accounts.
+The workload is the shared generator's. A model of either scorer is fitted on `train` (seed 99, 100,000 suspended accounts)
+and used unchanged on another world (seed 7, 1,000,000 suspended, 10,000 new). `owner` and truth.csv of that other world are
+read after all scores are made, to count. Worlds are kept in DIR (default: a folder among the temporary ones) and used
+again. Times are processor time of this thread, since a shared machine's clock measures its neighbors; the clock's p99
+stands beside. Each search is made once and weighed by both scorers; its time counts for both. Without LightGBM (the extra
+`gbt`) only the first runs. With Splink installed (the extra `bench-evasion`), it runs beside on 100,000 suspended accounts.
 """
 
 from __future__ import annotations
 
 from bench._common import bar, machine, parser  # isort: skip  # sets the threads before numpy is imported
 
-import json
 import os
 import subprocess
 import sys
@@ -23,13 +23,15 @@ from pathlib import Path
 
 import numpy as np
 
+from redshank.core import Problem
 from redshank.evasion import Model, Scorer, SuspensionIndex, encode, fit, save_model
 from redshank.evasion.evidence import DEVICE, PHONE, Encoded, less, take
 from redshank.evasion.fitting import calibration_error, recall_at
 from redshank.evasion.profiles import KeyedToken, Profile
-from redshank.evasion.tables import read_accounts, read_owners
+from redshank.evasion.tables import read_accounts, read_owners, read_scripts
 
 GENERATOR = Path(__file__).resolve().parents[2] / "shared" / "bench" / "linking" / "make_accounts.py"
+SCORERS = ("additive", "gbt")
 LEVELS = ("return_low", "return_medium", "return_high")
 
 
@@ -45,33 +47,33 @@ def world(folder: Path, suspended: int, new: int, seed: int) -> Path:
 
 
 class Outcome:
-    """What came of scoring all new accounts: for each the best tie, and whether the owner was among the candidates."""
+    """What one scorer made of all new accounts: for each the best tie, its band, the candidates, and the seconds spent."""
 
-    def __init__(self, index: SuspensionIndex, scorer: Scorer, new: Encoded) -> None:
-        n = len(new)
-        self.chance, self.match = np.zeros(n), np.full(n, -1, np.int64)
+    def __init__(self, many: int) -> None:
+        self.chance, self.match = np.zeros(many), np.full(many, -1, np.int64)
         self.candidates: list[np.ndarray] = []
         self.bands: list[str] = []
-        self.spent, self.waited = np.zeros(n), np.zeros(n)
-        for row in range(n):
-            clock, start = time.perf_counter(), time.thread_time()
-            pairs = index.search(new, row)
-            ties = scorer.ties(pairs, least=1e-3)
-            self.spent[row], self.waited[row] = time.thread_time() - start, time.perf_counter() - clock
-            self.candidates.append(pairs.ids)
-            if ties:
-                self.chance[row], self.match[row] = ties[0].probability, ties[0].number
-            self.bands.append(ties[0].band if ties else "")
+        self.spent, self.waited = np.zeros(many), np.zeros(many)
 
-    def judge(self, new: Encoded, owners: dict[int, int], truth: dict[int, tuple[str, int]]) -> Judged:
-        """Beside the truth."""
-        ids = new.accounts.ids.tolist()
-        owner = np.array([truth[number][1] for number in ids])
-        correct = np.array([o >= 0 and owners.get(int(m)) == o for o, m in zip(owner, self.match, strict=True)])
-        found = np.array(
-            [o >= 0 and any(owners[int(c)] == o for c in some) for o, some in zip(owner, self.candidates, strict=True)]
-        )
-        return Judged(self, np.array([truth[number][0] for number in ids]), owner >= 0, correct, found)
+
+def weigh(index: SuspensionIndex, scorers: dict[str, Scorer], new: Encoded) -> dict[str, Outcome]:
+    """Search for each of `new`, and let each scorer weigh what was found."""
+    outcomes = {name: Outcome(len(new)) for name in scorers}
+    for row in range(len(new)):
+        clock, start = time.perf_counter(), time.thread_time()
+        pairs = index.search(new, row)
+        searched, searching = time.thread_time() - start, time.perf_counter() - clock
+        for name, scorer in scorers.items():
+            outcome = outcomes[name]
+            clock, start = time.perf_counter(), time.thread_time()
+            ties = scorer.ties(pairs, least=1e-3)
+            outcome.spent[row] = searched + time.thread_time() - start
+            outcome.waited[row] = searching + time.perf_counter() - clock
+            outcome.candidates.append(pairs.ids)
+            if ties:
+                outcome.chance[row], outcome.match[row] = ties[0].probability, ties[0].number
+            outcome.bands.append(ties[0].band if ties else "")
+    return outcomes
 
 
 class Judged:
@@ -93,6 +95,17 @@ class Judged:
         error = calibration_error(self.outcome.chance, self.correct)
         split = " / ".join(f"{level:.3f}" for level in levels)
         return f"{at}   {split}   {found}   {error:.4f}"
+
+
+def judge(outcome: Outcome, new: Encoded, owners: dict[int, int], truth: dict[int, tuple[str, int]]) -> Judged:
+    """Beside the truth."""
+    ids = new.accounts.ids.tolist()
+    owner = np.array([truth[number][1] for number in ids])
+    correct = np.array([o >= 0 and owners.get(int(m)) == o for o, m in zip(owner, outcome.match, strict=True)])
+    found = np.array(
+        [o >= 0 and any(owners[int(c)] == o for c in some) for o, some in zip(owner, outcome.candidates, strict=True)]
+    )
+    return Judged(outcome, np.array([truth[number][0] for number in ids]), owner >= 0, correct, found)
 
 
 def updates(index: SuspensionIndex, count: int) -> tuple[float, float]:
@@ -126,38 +139,55 @@ def updates(index: SuspensionIndex, count: int) -> tuple[float, float]:
     return added, count / (time.thread_time() - start)
 
 
-def fitted(folder: Path) -> tuple[Model, float]:
+def fitted(folder: Path) -> dict[str, Model]:
+    """A model of either scorer, where its library is installed."""
     owners, truth = read_owners(folder)
-    start = time.process_time()
+    scripts = read_scripts(folder / "new.parquet")
     index = SuspensionIndex.build(read_accounts(folder / "suspended.parquet"))
-    model = fit(index, read_accounts(folder / "new.parquet"), owners, truth, data=folder.name, date="made up")
-    return model, time.process_time() - start
+    new = read_accounts(folder / "new.parquet")
+    models = {}
+    for name in SCORERS:
+        start = time.process_time()
+        try:
+            models[name] = fit(
+                index, new, owners, truth, data=folder.name, date="made up", scorer=name, scripts=scripts
+            )
+        except Problem as missing:
+            print(f"{name}: {missing}")
+            continue
+        file = folder.parent / f"model-{folder.name}-{name}.json"
+        save_model(models[name], file)
+        print(
+            f"{name:9} fitted on {folder.name} in {time.process_time() - start:.0f} s; {file.stat().st_size / 1024:.0f} KB; "
+            f"likely from {models[name].likely:.3f}, possible from {models[name].possible:.3f}"
+        )
+    return models
 
 
-def splink(folder: Path, model: Model) -> None:
+def splink(folder: Path, scorers: dict[str, Scorer]) -> None:
     """Splink beside us, on a workload small enough for it, where it is installed."""
     try:
         from bench._splink import link
     except ImportError as missing:
         print(f"\nSplink is not installed ({missing.name}): pip install 'redshank[bench-evasion]' runs it beside.")
         return
-    owners, truth = read_owners(folder)
     new = read_accounts(folder / "new.parquet")
     index = SuspensionIndex.build(read_accounts(folder / "suspended.parquet"))
-    ours = Outcome(index, Scorer(model), new).judge(new, owners, truth)
+    outcomes = weigh(index, scorers, new)
     theirs, seconds = link(folder)
-    outcome = Outcome.__new__(Outcome)
+    them = outcomes["splink"] = Outcome(len(new))
     ids = new.accounts.ids.tolist()
-    outcome.chance = np.array([theirs.get(number, (0, 0.0))[1] for number in ids])
-    outcome.match = np.array([theirs.get(number, (-1, 0.0))[0] for number in ids])
-    outcome.candidates = [np.array([match]) if match >= 0 else np.empty(0, np.int64) for match in outcome.match]
-    them = outcome.judge(new, owners, truth)
+    them.chance = np.array([theirs.get(number, (0, 0.0))[1] for number in ids])
+    them.match = np.array([theirs.get(number, (-1, 0.0))[0] for number in ids])
+    them.candidates = [np.array([match]) if match >= 0 else np.empty(0, np.int64) for match in them.match]
+    them.spent[:] = seconds / len(new)
+    owners, truth = read_owners(folder)
     print(f"\nBeside Splink, {len(index):,} suspended, {len(new):,} new: recall at FPR 1e-2 / 1e-3, ECE, ms an account")
-    for name, judged, each in (
-        ("redshank", ours, float(ours.outcome.spent.mean())), ("splink", them, seconds / len(new))
-    ):  # fmt: skip
-        error = calibration_error(judged.outcome.chance, judged.correct)
-        print(f"  {name:10} {judged.recall(1e-2):.3f} / {judged.recall(1e-3):.3f}   {error:.4f}   {1e3 * each:.2f}")
+    for name, outcome in outcomes.items():
+        judged = judge(outcome, new, owners, truth)
+        error = calibration_error(outcome.chance, judged.correct)
+        each = 1e3 * float(outcome.spent.mean())
+        print(f"  {name:10} {judged.recall(1e-2):.3f} / {judged.recall(1e-3):.3f}   {error:.4f}   {each:.2f}")
 
 
 def main() -> None:
@@ -173,11 +203,7 @@ def main() -> None:
     sizes = ((14_000, 5_000), (48_000, 5_000)) if args.quick else ((100_000, 10_000), (1_000_000, 10_000))
     train = world(args.folder, *sizes[0], 99)
     measured = world(args.folder, *sizes[1], args.seed)
-    model, seconds = fitted(train)
-    save_model(model, args.folder / f"model-{train.name}.json")
-    print(
-        f"model:   fitted on {train.name} in {seconds:.0f} s; likely from {model.likely:.3f}, possible from {model.possible:.3f}"
-    )
+    scorers = {name: Scorer(model) for name, model in fitted(train).items()}
 
     start = time.process_time()
     index = SuspensionIndex.build(read_accounts(measured / "suspended.parquet"), note="bench")
@@ -192,51 +218,63 @@ def main() -> None:
     print(f"index:   {len(index):,} suspended in {built:.0f} s; {each:.0f} bytes an account; opened in {opened:.2f} s")
 
     new = read_accounts(measured / "new.parquet")
-    scorer = Scorer(model)
-    Outcome(index, scorer, take(new, np.arange(200)))  # maps the pages, compiles the kernels
-    main_outcome = Outcome(index, scorer, new)
-    variants = {"all evidence": main_outcome}
+    weigh(index, scorers, take(new, np.arange(200)))  # maps the pages, compiles the kernels
+    variants = {"all evidence": (new, weigh(index, scorers, new))}
     if not args.no_variants:
         some = take(new, np.arange(min(len(new), 1_500 if args.quick else len(new))))
-        variants["no tokens"] = Outcome(index, scorer, less(some, kinds=range(DEVICE, PHONE + 1)))
+        changed = {"no tokens": less(some, kinds=range(DEVICE, PHONE + 1))}
         if not args.quick:
-            variants["no time gap"] = Outcome(index, scorer, less(some, times=False))
-        for follows in (5,) if args.quick else (0, 5, 10, 20):
-            variants[f"{follows} follows"] = Outcome(index, scorer, less(some, follows=follows, seed=5))
+            changed["no time gap"] = less(some, times=False)
+        changed |= {
+            f"{many} follows": less(some, follows=many, seed=5) for many in ((5,) if args.quick else (0, 5, 10, 20))
+        }
+        variants |= {name: (accounts, weigh(index, scorers, accounts)) for name, accounts in changed.items()}
     added, removed = updates(index, 4_000 if args.quick else 20_000)
 
     owners, truth = read_owners(measured)  # Only now: to count.
-    print(
-        "\n                recall at FPR 1e-2 / 1e-3 / 1e-4   low / medium / high at 1e-3   owner among 40 candidates   ECE"
-    )
-    for name, outcome in variants.items():
-        print(f"  {name:14} {outcome.judge(new if outcome is main_outcome else some, owners, truth).line()}")
-    judged = main_outcome.judge(new, owners, truth)
-    print(
-        f"\ntime:    p50 {1e3 * np.median(main_outcome.spent):.2f} ms, p99 {1e3 * np.percentile(main_outcome.spent, 99):.2f} ms "
-        f"an account (by the clock {1e3 * np.percentile(main_outcome.waited, 99):.2f} ms)"
-    )
+    scripts = read_scripts(measured / "new.parquet")
     print(f"updates: {added:,.0f} suspensions a second from profile to target, {removed:,.0f} reversals")
-    bands = np.array(main_outcome.bands)
-    print(
-        f"bands:   of returned: likely {(bands == 'likely')[judged.returned].mean():.3f}, "
-        f"possible or likely {(bands != '')[judged.returned].mean():.3f}"
-    )
-    print("innocent, by group: likely, possible or likely")
-    for group in sorted(set(judged.kind[~judged.returned])):
-        of = judged.kind == group
-        print(f"  {group:14} {(bands[of] == 'likely').mean():.4f}  {(bands[of] != '').mean():.4f}   of {of.sum():,}")
+    print(f"\n{'':25} recall at FPR 1e-2 / 1e-3 / 1e-4   low / medium / high at 1e-3   owner among 40 candidates   ECE")
+    for name, (accounts, outcomes) in variants.items():
+        for scorer, outcome in outcomes.items():
+            print(f"  {name:13} {scorer:9} {judge(outcome, accounts, owners, truth).line()}")
+    judged = {name: judge(outcome, new, owners, truth) for name, outcome in variants["all evidence"][1].items()}
+    for name, one in judged.items():
+        told(name, one, np.array([scripts[number] for number in new.accounts.ids.tolist()]))
     if not args.quick and not args.no_variants:
-        splink(world(args.folder, 20_000, 2_000, 8), model)
+        splink(world(args.folder, 100_000, 2_000, 8), scorers)
     print()
-    bar("evasion_recall_fpr1e3", judged.recall(1e-3))
-    bar("evasion_recall_fpr1e4", judged.recall(1e-4))
-    bar("evasion_ece", calibration_error(main_outcome.chance, judged.correct))
-    bar("evasion_p99_ms", float(1e3 * np.percentile(main_outcome.spent, 99)))
+    for name, one in judged.items():
+        ending = "" if name == "additive" else f"_{name}"
+        bar(f"evasion_recall_fpr1e3{ending}", one.recall(1e-3))
+        bar(f"evasion_recall_fpr1e4{ending}", one.recall(1e-4))
+        bar(f"evasion_ece{ending}", calibration_error(one.outcome.chance, one.correct))
+        bar(f"evasion_p99_ms{ending}", float(1e3 * np.percentile(one.outcome.spent, 99)))
     bar("evasion_bytes_per_account", each)
     bar("evasion_updates_per_s", added)
-    with (args.folder / "results.jsonl").open("a") as log:
-        log.write(json.dumps({"world": measured.name, "recall": [judged.recall(f) for f in (1e-2, 1e-3, 1e-4)]}) + "\n")
+
+
+def told(name: str, judged: Judged, scripts: np.ndarray) -> None:
+    """Print one scorer's times, bands, and shares by group and by script."""
+    outcome, bands = judged.outcome, np.array(judged.outcome.bands)
+    print(
+        f"\n{name}: p50 {1e3 * np.median(outcome.spent):.2f} ms, p99 {1e3 * np.percentile(outcome.spent, 99):.2f} ms "
+        f"an account (by the clock {1e3 * np.percentile(outcome.waited, 99):.2f} ms)\n"
+        f"  of returned: likely {(bands == 'likely')[judged.returned].mean():.3f}, "
+        f"possible or likely {(bands != '')[judged.returned].mean():.3f}\n"
+        "  innocent, by group: likely, possible or likely"
+    )
+    for group in sorted(set(judged.kind[~judged.returned])):
+        of = judged.kind == group
+        print(f"    {group:14} {(bands[of] == 'likely').mean():.4f}  {(bands[of] != '').mean():.4f}   of {of.sum():,}")
+    print("  by script of the name: innocent likely, possible or likely; returned rightly likely, possible or likely")
+    for script in sorted(set(scripts)):
+        inn, back = (scripts == script) & ~judged.returned, (scripts == script) & judged.returned
+        print(
+            f"    {script:14} {(bands[inn] == 'likely').mean():.4f}  {(bands[inn] != '').mean():.4f}   of {inn.sum():,};   "
+            f"{((bands == 'likely') & judged.correct)[back].mean():.3f}  {((bands != '') & judged.correct)[back].mean():.3f}   "
+            f"of {back.sum():,}"
+        )
 
 
 if __name__ == "__main__":

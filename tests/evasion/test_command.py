@@ -49,11 +49,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_fit_then_score(folder: Path) -> None:
-    run = CliRunner().invoke(
-        main, ["evasion", "fit", str(folder), "--out", str(folder / "model.json"), "--rate", "0.2"]
-    )
+@pytest.mark.parametrize("scorer", ["additive", "gbt"])
+def test_fit_then_score(folder: Path, scorer: str) -> None:
+    options = ["--out", str(folder / "model.json"), "--rate", "0.2", "--scorer", scorer]
+    run = CliRunner().invoke(main, ["evasion", "fit", str(folder), *options])
     assert run.exit_code == 0, run.output
+    assert "by script: latin" in run.output
     pq.write_table(pq.read_table(folder / "suspended.parquet").drop(["owner"]), folder / "plain.parquet")
     (folder / "truth.csv").unlink()
     files = ["--suspended", str(folder / "plain.parquet"), "--new", str(folder / "new.parquet")]

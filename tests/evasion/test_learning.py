@@ -60,11 +60,15 @@ def test_a_model_is_fitted_to_independent_decisions_alone(settings: Settings, tm
     TieRecord.objects.bulk_create([tie(new, to, "rejected") for new, to in zip(innocent, old[100:], strict=False)])
     with pytest.raises(Problem, match="0 confirmed and 0 rejected"):
         deciding.learn(data="here", now=NOW, rate=0.02)
+    with pytest.raises(Problem, match="needs 500 of each"):
+        deciding.learn(data="here", now=NOW, rate=0.02, scorer="gbt")
     TieRecord.objects.update(independent=True)
     model = deciding.learn(data="here", now=NOW, rate=0.02)
     card = model.card
     assert (card.returned, card.new, card.suspended, card.date) == (60, 150, 300, "2026-07-01")
-    assert set(card.false_ties) == {"fan, latin", "fan, cyrillic", "other, latin", "other, cyrillic"}
+    assert set(card.false_ties) == {"fan", "other"}
+    assert set(card.false_ties_by_script) == {"latin", "cyrillic"}
+    assert card.found["returned"] == card.found_by_script["latin"]
     assert card.metrics["recall_fpr0.01"] > 0.8
     sure = bands(model, rate=0.02, likely=0.95, possible=0.7)
     lax = bands(model, rate=0.3, likely=0.8, possible=0.4)

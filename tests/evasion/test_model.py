@@ -20,52 +20,8 @@ from redshank.evasion import (
     load_model,
     save_model,
 )
-from tests.evasion.worlds import DAY, again, person, suspended
-
-PEOPLE = suspended()
-
-
-@pytest.fixture(scope="module")
-def index() -> SuspensionIndex:
-    return SuspensionIndex.build(encode(PEOPLE))
-
-
-@pytest.fixture(scope="module")
-def fitted(index: SuspensionIndex) -> Model:
-    """Fitted on 150 returned accounts and 600 others, a third of whom copy a face and a name."""
-    random = np.random.default_rng(8)
-    new: list[Profile] = []
-    truth: dict[int, tuple[str, int]] = {}
-    for at in range(750):
-        number, old = 100_000 + at, PEOPLE[at]
-        if at < 150:
-            new.append(again(old, number, share=float(random.uniform(0.1, 0.6))))
-            truth[number] = "returned", old.number
-        elif at < 350:
-            new.append(hostile_copy(old, number))
-            truth[number] = "copy", -1
-        else:
-            new.append(person(random, number, int(random.integers(12))))
-            truth[number] = "stranger", -1
-    return fit(
-        index,
-        encode(new),
-        {p.number: p.number for p in PEOPLE},
-        truth,
-        data="made up",
-        date="2026-07-01",
-        stated_rate=0.1,
-    )
-
-
-def hostile_copy(old: Profile, number: int) -> Profile:
-    """Somebody else who took the name, the picture and the handle, and follows others of the same circle."""
-    random = np.random.default_rng(number)
-    circle = (int(old.follows[0]) - 10_000) // 1_000 if old.follows[0].startswith("1") else 3
-    return person(
-        random, number, circle % 12, handle=old.handle + "2", display_name=old.display_name, avatar=old.avatar,
-        created_at=old.ended_at + DAY,
-    )  # fmt: skip
+from redshank.evasion.trees import Split, Tree
+from tests.evasion.worlds import DAY, PEOPLE, again, hostile_copy, person
 
 
 def tie_of(model: Model, index: SuspensionIndex, profile: Profile, number: int) -> Tie | None:
@@ -109,7 +65,7 @@ def test_a_hostile_copy_of_name_and_picture_stays_below_possible(
 
 
 def test_names_pictures_devices_and_addresses_alone_are_never_likely(index: SuspensionIndex, fitted: Model) -> None:
-    sure = msgspec.structs.replace(fitted, prior_bits=60.0)  # However sure the sum is.
+    sure = msgspec.structs.replace(fitted, prior_bits=90.0)  # However sure the sum is.
     for old in PEOPLE[:20]:
         twin = Profile(
             number=600_000, handle=old.handle, display_name=old.display_name, avatar=old.avatar, tokens=old.tokens
@@ -216,18 +172,18 @@ def test_a_model_is_one_file_with_its_card(fitted: Model, tmp_path: Path) -> Non
     card = fitted.card
     assert (card.data, card.date, card.new, card.returned) == ("made up", "2026-07-01", 750, 150)
     assert set(card.false_ties) == {"copy", "stranger"}
+    assert set(card.false_ties_by_script) == set(card.found_by_script) == {"latin"}
+    assert card.found["returned"] > 0.8
     assert card.metrics["recall_fpr0.01"] > 0.9
 
 
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ('"format": 1', '"format": 2', "format 2"),
-        ('"follows_rare"', '"shoe_size"', "shoe_size"),
+        ('"format": 2', '"format": 3', "format 3"),
         ('"prior_bits"', '"prior"', "no model"),
         ("{", "", "no model"),
         ('"between": {}', '"between": {"a>b": {"factors": {"name": -1}}}', "weights of a>b"),
-        ('"edges": [\n    [\n     0.5', '"edges": [\n    [\n     0.5,\n     0.4', "bits"),
     ],
 )
 def test_a_file_that_is_no_model_is_refused(fitted: Model, tmp_path: Path, old: str, new: str, complaint: str) -> None:
@@ -240,7 +196,32 @@ def test_a_file_that_is_no_model_is_refused(fitted: Model, tmp_path: Path, old: 
         load_model(path)
 
 
-def test_there_must_be_something_to_learn_from(index: SuspensionIndex) -> None:
+def test_terms_and_trees_that_do_not_hang_together_are_refused(fitted: Model, tmp_path: Path) -> None:
+    def complaint(**changed: object) -> str:
+        save_model(msgspec.structs.replace(fitted, **changed), tmp_path / "model.json")
+        with pytest.raises(Problem) as raised:
+            load_model(tmp_path / "model.json")
+        assert "model.json" in str(raised.value)
+        return str(raised.value)
+
+    term = msgspec.structs.replace(fitted.terms[0], edges=((0.4, 0.5),), bits=(0.0, 1.0))
+    assert "too few or too many bits" in complaint(terms=(term,))
+    assert "shoe_size" in complaint(terms=(msgspec.structs.replace(term, features=("shoe_size",)),))
+    assert "neither terms nor trees" in complaint(terms=(), trees=())
+    root = Split("follows", 3.0, -1, -2, -1)
+    for tree, words in (
+        (Tree((root,), (0.0, 1.0, 2.0)), "not reached once"),
+        (Tree((msgspec.structs.replace(root, feature="shoe_size"),), (0.0, 1.0)), "shoe_size"),
+        (Tree((Split("follows", 3.0, 0, -1, 0),), (0.0,)), "no later split"),
+        (Tree((Split("follows", 3.0, -1, -3, -1),), (0.0, 1.0)), "leads to -3"),
+        (Tree((Split("follows", 3.0, -1, -2, 7),), (0.0, 1.0)), "what is unknown"),
+        (Tree((), (0.0,)), "not reached once"),
+    ):
+        assert words in complaint(trees=(tree,))
+
+
+@pytest.mark.parametrize("scorer", ["additive", "gbt"])
+def test_there_must_be_something_to_learn_from(index: SuspensionIndex, scorer: str) -> None:
     strangers = encode([person(np.random.default_rng(1), 900_000 + at, at % 12) for at in range(20)])
     with pytest.raises(BadInput, match="nothing to learn from"):
-        fit(index, strangers, {}, {}, data="", date="")
+        fit(index, strangers, {}, {}, data="", date="", scorer=scorer)

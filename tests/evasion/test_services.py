@@ -1,8 +1,10 @@
 """Returning accounts online: evidence from events, suspensions as targets at once, ties kept, taken back, never doubled."""
 
+import math
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from django.conf import settings
@@ -15,7 +17,7 @@ from redshank.cases.models import Case
 from redshank.cli import main
 from redshank.evasion import services as evasion
 from redshank.evasion.gathering import unpack
-from redshank.evasion.model import Tie
+from redshank.evasion.model import Model, Tie, save_model
 from redshank.evasion.models import DayCount, News, ProfileRecord, TieRecord
 from redshank.evasion.targets import Targets, targets
 from redshank.pipeline import accept, ask_due
@@ -58,6 +60,22 @@ def test_an_owner_who_comes_back_is_found_with_reasons_and_put_before_a_person()
     assert (Case.objects.count(), TieRecord.objects.count(), case.items.count()) == before
     assert not archive.account_of("marsh", "new").labels  # type: ignore[union-attr]
     assert DayCount.objects.get().likely == 1
+
+
+def test_the_model_file_says_which_scorer_weighs(settings: Settings, tmp_path: Path, fitted: Model) -> None:
+    save_model(fitted, tmp_path / "model.json")
+    evasion_settings = msgspec.structs.replace(settings.REDSHANK.evasion, model=str(tmp_path / "model.json"))
+    settings.REDSHANK = msgspec.structs.replace(settings.REDSHANK, evasion=evasion_settings)
+    scene()
+    come_back()
+    work()
+    tie = tie_of()
+    assert tie is not None
+    assert tie.band in ("likely", "possible")
+    assert tie.model.startswith("2026-07-01-")
+    bits = math.fsum(reason["bits"] for reason in tie.reasons)
+    assert tie.probability == pytest.approx(1 / (1 + 2**-bits))
+    assert {reason["kind"]: reason["bits"] for reason in tie.reasons}["follows"] > 0.5
 
 
 def test_the_answer_grows_with_what_is_known() -> None:

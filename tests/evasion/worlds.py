@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from redshank.evasion import KeyedToken, Profile
+from redshank.evasion import KeyedToken, Model, Profile, SuspensionIndex, encode, fit
+from redshank.evasion.names import script_of
 
 NAMES = [
     "heron",
@@ -90,3 +91,45 @@ def again(old: Profile, number: int, *, share: float = 0.5, seed: int = 1, **fie
         "created_at": old.ended_at + 3 * DAY,
     }
     return Profile(number=number, **(made | fields))  # type: ignore[arg-type]
+
+
+def hostile_copy(old: Profile, number: int) -> Profile:
+    """Somebody else who took the name, the picture and the handle, and follows others of the same circle."""
+    random = np.random.default_rng(number)
+    circle = (int(old.follows[0]) - 10_000) // 1_000 if old.follows[0].startswith("1") else 3
+    return person(
+        random, number, circle % 12, handle=old.handle + "2", display_name=old.display_name, avatar=old.avatar,
+        created_at=old.ended_at + DAY,
+    )  # fmt: skip
+
+
+PEOPLE = suspended()
+
+
+def fitted_on(index: SuspensionIndex, scorer: str) -> Model:
+    """A model fitted on 150 returned accounts of `PEOPLE` and 600 others, a third of whom copy a face and a name."""
+    random = np.random.default_rng(8)
+    new: list[Profile] = []
+    truth: dict[int, tuple[str, int]] = {}
+    for at in range(750):
+        number, old = 100_000 + at, PEOPLE[at]
+        if at < 150:
+            new.append(again(old, number, share=float(random.uniform(0.1, 0.6))))
+            truth[number] = "returned", old.number
+        elif at < 350:
+            new.append(hostile_copy(old, number))
+            truth[number] = "copy", -1
+        else:
+            new.append(person(random, number, int(random.integers(12))))
+            truth[number] = "stranger", -1
+    return fit(
+        index,
+        encode(new),
+        {p.number: p.number for p in PEOPLE},
+        truth,
+        data="made up",
+        date="2026-07-01",
+        scorer=scorer,
+        scripts={p.number: script_of(p.display_name) for p in new},
+        stated_rate=0.1,
+    )

@@ -5,12 +5,20 @@ from __future__ import annotations
 import csv
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from redshank.cli._django import with_store
 
+if TYPE_CHECKING:
+    from redshank.evasion.model import Card
+
 _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+_SCORER = click.option(
+    "--scorer", type=click.Choice(["additive", "gbt"]), default="additive", show_default=True,
+    help="additive: bits of each piece of evidence. gbt: trees that weigh all of it together (needs redshank[gbt]).",
+)  # fmt: skip
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -30,33 +38,44 @@ def command() -> None:
     "--rate", type=_SHARE, default=0.02, show_default=True,
     help="Share of returned accounts among new ones for which the bands are cut.",
 )  # fmt: skip
-def fit(train_dir: Path, out: Path, without: tuple[str, ...], date: str | None, rate: float) -> None:
+@_SCORER
+def fit(train_dir: Path, out: Path, without: tuple[str, ...], date: str | None, rate: float, scorer: str) -> None:
     """Fit a model on TRAIN_DIR, which holds suspended.parquet (with the column owner), new.parquet and truth.csv."""
     from redshank.evasion.fitting import fit as fit_model
     from redshank.evasion.index import SuspensionIndex
     from redshank.evasion.model import save_model
-    from redshank.evasion.tables import read_accounts, read_owners
+    from redshank.evasion.tables import read_accounts, read_owners, read_scripts
 
     owners, truth = read_owners(train_dir)
     index = SuspensionIndex.build(read_accounts(train_dir / "suspended.parquet", without=without))
     new = read_accounts(train_dir / "new.parquet", without=without)
     day = date or datetime.now(UTC).date().isoformat()
-    model = fit_model(index, new, owners, truth, data=train_dir.resolve().name, date=day, stated_rate=rate)
+    scripts = read_scripts(train_dir / "new.parquet")
+    model = fit_model(
+        index,
+        new,
+        owners,
+        truth,
+        data=train_dir.resolve().name,
+        date=day,
+        scorer=scorer,
+        scripts=scripts,
+        stated_rate=rate,
+    )
     save_model(model, out)
     card = model.card
     click.echo(
         f"{out}: fitted on {card.new:,} new accounts ({card.returned:,} returned) against {card.suspended:,} suspended.\n"
-        + "".join(f"  {name}: {value:.4g}\n" for name, value in card.metrics.items())
-        + f"  likely from {model.likely:.4g}, possible from {model.possible:.4g}; innocent accounts called possible: "
-        + (", ".join(f"{group} {share:.2%}" for group, share in card.false_ties.items() if share) or "none")
+        f"  likely from {model.likely:.4g}, possible from {model.possible:.4g}\n{_told(card)}"
     )
 
 
 @command.command()
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File for the model.")
 @click.option("--rate", type=_SHARE, help="Share of returned accounts among new ones (default: the setting's).")
+@_SCORER
 @with_store
-def learn(out: Path, rate: float | None) -> None:
+def learn(out: Path, rate: float | None, scorer: str) -> None:
     """Fit a model to what people decided here, where they knew it from elsewhere. Name it in the settings to use it."""
     from django.conf import settings
 
@@ -65,16 +84,27 @@ def learn(out: Path, rate: float | None) -> None:
 
     now = datetime.now(UTC)
     stated = rate or settings.REDSHANK.evasion.return_rate
-    model = deciding.learn(data="decisions of this installation", now=now, rate=stated)
+    model = deciding.learn(data="decisions of this installation", now=now, rate=stated, scorer=scorer)
     save_model(model, out)
     card = model.card
     click.echo(
         f"{out}: fitted on {card.returned:,} confirmed and {card.new - card.returned:,} rejected accounts against "
-        f"{card.suspended:,} suspended.\n"
-        + "".join(f"  {name}: {value:.4g}\n" for name, value in card.metrics.items())
-        + "  innocent accounts called possible, by what they are and the script of their name: "
-        + (", ".join(f"{group} {share:.2%}" for group, share in card.false_ties.items()) or "none")
-        + f"\nTo use it: REDSHANK_EVASION_MODEL={out.resolve()}"
+        f"{card.suspended:,} suspended.\n{_told(card)}\nTo use it: REDSHANK_EVASION_MODEL={out.resolve()}"
+    )
+
+
+def _told(card: Card) -> str:
+    """What a card says of how good a model is, line by line."""
+
+    def shares(some: dict[str, float]) -> str:
+        return ", ".join(f"{name} {share:.2%}" for name, share in some.items()) or "none"
+
+    return "\n".join(
+        [
+            *(f"  {name}: {value:.4g}" for name, value in card.metrics.items()),
+            f"  returned accounts tied rightly: {shares(card.found)}; by script: {shares(card.found_by_script)}",
+            f"  innocent ones tied: {shares(card.false_ties)}; by script: {shares(card.false_ties_by_script)}",
+        ]
     )
 
 

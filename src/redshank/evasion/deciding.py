@@ -7,7 +7,6 @@ from decisions of people who knew it from elsewhere; what they merely believed b
 from __future__ import annotations
 
 import math
-import unicodedata
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -25,12 +24,13 @@ from redshank.evasion.gathering import Evidence, profile_of, unpack
 from redshank.evasion.index import SuspensionIndex
 from redshank.evasion.model import Model
 from redshank.evasion.models import DayCount, NeverTie, News, ProfileRecord, TieRecord
+from redshank.evasion.names import script_of
 from redshank.evasion.services import count, current_model, settle_chain, take_labels_back, withdraw
 from redshank.evasion.targets import encoded_targets, live_keys, targets
 from redshank.people.models import User
 
-LEAST_LESSONS = 50
-"""Decisions of either kind from which on a model can be fitted to them."""
+LEAST_LESSONS = {"additive": 50, "gbt": 500}
+"""Decisions of either kind from which on a scorer can be fitted to them; trees have more to learn. Judgment."""
 
 
 # ── Deciding ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -313,30 +313,21 @@ def evidence_of(about: ProfileRecord) -> Evidence:
 # ── Learning ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def script_of(text: str) -> str:
-    """The script that most letters of a name are of, as Unicode names it; `none` where there is no letter."""
-    seen: dict[str, int] = {}
-    for char in text[:200]:
-        if char.isalpha():
-            name = unicodedata.name(char, "NONE").split(" ", 1)[0].lower()
-            seen[name] = seen.get(name, 0) + 1
-    return max(seen, key=lambda name: (seen[name], name), default="none")
-
-
-def learn(*, data: str, now: datetime, rate: float) -> Model:
+def learn(*, data: str, now: datetime, rate: float, scorer: str = "additive") -> Model:
     """A model fitted on what people decided, where they knew it from elsewhere. Raises Problem where there is too little.
 
     Returned accounts are those whose tie was confirmed; innocent ones those all of whose ties were rejected, grouped by
     what an exception says they are. False ties are told by that group, and by the script of the name.
     """
+    least = LEAST_LESSONS[scorer]
     known = TieRecord.objects.filter(independent=True, decided_at__isnull=False).exclude(new__evidence=b"")
     ties = list(known.select_related("new", "old").order_by("pk"))
     confirmed = {tie.new_id: tie.old_id for tie in ties if tie.state == TieRecord.State.CONFIRMED and tie.old.target}
     rejected = {tie.new_id for tie in ties if tie.state == TieRecord.State.REJECTED} - confirmed.keys()
-    if min(len(confirmed), len(rejected)) < LEAST_LESSONS:
+    if min(len(confirmed), len(rejected)) < least:
         raise Problem(
             f"{len(confirmed)} confirmed and {len(rejected)} rejected by people who knew it from elsewhere",
-            hint=f"A model needs {LEAST_LESSONS} of each; until then the weights to start with are the better ones.",
+            hint=f"This scorer needs {least} of each; until then the weights to start with are the better ones.",
         )
     whats = dict(NeverTie.objects.filter(ended_at=None).values_list("account_id", "what"))
     networks = dict(ProfileRecord.objects.filter(target=True).values_list("pk", "network"))
@@ -344,22 +335,24 @@ def learn(*, data: str, now: datetime, rate: float) -> Model:
     chained = ProfileRecord.objects.filter(target=True, owner__isnull=False).values_list("pk", "owner")
     owners |= {pk: int(owner) for pk, owner in chained if owner is not None}
     truth: dict[int, tuple[str, int]] = {}
+    scripts: dict[int, str] = {}
     profiles = []
     for about in {tie.new_id: tie.new for tie in ties}.values():
         evidence = unpack(bytes(about.evidence))
         if about.pk in confirmed:
             truth[about.pk] = "returned", int(owners[confirmed[about.pk]])
         elif about.pk in rejected:
-            group = whats.get(about.account_id, "other")
-            truth[about.pk] = f"{group}, {script_of(evidence.display_name or evidence.handle)}", -1
+            truth[about.pk] = whats.get(about.account_id, "other"), -1
         else:
             continue
         networks[about.pk] = about.network
+        scripts[about.pk] = script_of(evidence.display_name or evidence.handle)
         profiles.append(profile_of(evidence, about.pk))
     index = SuspensionIndex.build(_all_targets())
     return fit(
-        index, encode(profiles, live_keys=live_keys()), owners, truth, data=data, date=now.date().isoformat(), stated_rate=rate,
-        networks=networks, usual={pk: census().network(networks[pk], now=now) for pk in truth},
+        index, encode(profiles, live_keys=live_keys()), owners, truth, data=data, date=now.date().isoformat(), scorer=scorer,
+        scripts=scripts, stated_rate=rate, networks=networks,
+        usual={pk: census().network(networks[pk], now=now) for pk in truth},
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -22,8 +22,8 @@ from redshank.evasion.evidence import ADDRESS, DEVICE, MAIL, PHONE, Encoded, les
 from redshank.evasion.index import SuspensionIndex
 from redshank.evasion.model import MOST_FACTOR, Between, Card, Model, Point, Scorer, Term, layout_of
 from redshank.evasion.population import Network
+from redshank.evasion.trees import LN2, Tree, grow
 
-LN2 = math.log(2)
 FOLDS = 5
 ROUNDS = 60
 STEP = 0.5
@@ -37,6 +37,8 @@ TRUST_COMMON = 8.0
 """Ridge that holds a pair's weights to the common ones."""
 NEAR, THINNED = 6, 8
 """Of each search the first `NEAR` pairs are learned from; of the rest every eighth, weighing eight."""
+HIDDEN = 0.3
+"""What a pair with kinds hidden weighs for trees, beside the same pair with all that is known."""
 
 
 def _term(kind: str, name: str, *edges: float, rises: int = 1) -> Term:
@@ -92,6 +94,9 @@ TERMS: tuple[Term, ...] = (
 """What is fitted. Edges and pairs were chosen on worlds of the generator's seeds 99 and 8; they are part of a model's file."""
 
 
+RISES = {term.features[0]: term.rises for term in TERMS if len(term.features) == 1} | {"avatar_common": 0, "lead": 0}
+"""What trees may ask of, and how the score may go with it: what scorer 1 measures, and as its terms do. A lead over other
+look-alikes is no agreement; what it says depends on what it comes from."""
 _TOKENS = (DEVICE, ADDRESS, MAIL, PHONE)
 EARLY: tuple[tuple[int | None, tuple[int, ...], bool], ...] = (
     (0, (), True), (5, (), True), (10, (), True), (20, (), True), (None, _TOKENS, True), (None, (), False),
@@ -160,16 +165,29 @@ def _both(one: Pool, some: npt.NDArray[np.bool_], other: Pool, more: npt.NDArray
     )
 
 
-def fit_terms(pool: Pool, terms: tuple[Term, ...] = TERMS) -> tuple[float, tuple[Term, ...]]:
-    """The prior in bits and the terms with bits, fitted on the pairs of `pool`."""
+def _lessons(pool: Pool) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """What is learned from: features, labels and weights of pairs."""
     keep = (pool.ranks < NEAR) | pool.labels | ((pool.ranks + pool.searches) % THINNED == 0)
     labels = pool.labels[keep].astype(np.float64)
     if not labels.any() or labels.all():
         raise BadInput("nothing to learn from", hint="There must be returned accounts and innocent ones among the new.")
     weights = np.where((pool.ranks[keep] < NEAR) | pool.labels[keep], 1.0, float(THINNED))
+    return pool.features[keep], labels, weights
+
+
+def _uncalibrated(prior: float, terms: tuple[Term, ...], trees: tuple[Tree, ...] = ()) -> Model:
+    card = Card(data="", date="", suspended=0, new=0, returned=0, rate=0.5, stated_rate=STATED_RATE)
+    straight = ((-1.0, -1.0), (1.0, 1.0))
+    return Model(prior_bits=prior, terms=terms, trees=trees, calibration=straight, possible=1.0, likely=1.0, card=card)
+
+
+def fit_terms(pool: Pool) -> Model:
+    """Scorer 1: the terms fitted on the pairs of `pool`; not yet calibrated."""
+    features, labels, weights = _lessons(pool)
+    terms = TERMS
     layout = layout_of(terms)
     offsets = layout[3]
-    bins = np.ascontiguousarray(kernels.bins_of(pool.features[keep], *layout).T)
+    bins = np.ascontiguousarray(kernels.bins_of(features, *layout).T)
     bits = np.zeros(int(offsets[-1]))
     rises = np.array([term.rises for term in terms], np.int64)
     ridge = np.array([RIDGE if len(term.features) == 1 else PAIR_RIDGE for term in terms])
@@ -177,14 +195,44 @@ def fit_terms(pool: Pool, terms: tuple[Term, ...] = TERMS) -> tuple[float, tuple
     prior = kernels.boost(
         bins, offsets, labels, weights, rises, ROUNDS, STEP, ridge, bits, math.log(share / (1 - share))
     )
-    seen = ~np.isnan(pool.features[keep]).all(axis=0)
+    seen = _seen(features)
     fitted = []
     for term, a, b in zip(terms, offsets[:-1], offsets[1:], strict=True):
         learned = msgspec.structs.replace(term, bits=tuple((bits[a:b] / LN2).round(4).tolist()))
         # Evidence that these accounts never had keeps the weight to start with: that none was seen is no lesson.
-        unseen = not all(seen[kernels.FEATURES.index(name)] for name in term.features)
+        unseen = not seen.issuperset(term.features)
         fitted.append(started if unseen and (started := _started(term)).bits else learned)
-    return round(prior / LN2, 4), tuple(fitted)
+    return _uncalibrated(round(prior / LN2, 4), tuple(fitted))
+
+
+def fit_trees(pool: Pool) -> Model:
+    """Scorer 2: trees grown on the pairs of `pool`, with terms to start with for what none of them had; not yet calibrated.
+
+    Each pair is there once more with some kinds of evidence hidden, from none to all, so that what the trees say of a part
+    of the evidence is what they would say if no more were known: a kind's share of the score is measured against that.
+    """
+    features, labels, weights = _lessons(pool)
+    random = np.random.default_rng(3)
+    kinds = sorted(set(kernels.KIND_OF.values()))
+    of_feature = np.array([kinds.index(kernels.KIND_OF[name]) for name in kernels.FEATURES])
+    hidden = random.random((len(features), len(kinds))) < random.random((len(features), 1))
+    partly = np.where(hidden[:, of_feature], np.float32(np.nan), features)
+    prior, trees = grow(
+        np.concatenate((features, partly)), np.concatenate((labels, labels)), np.concatenate((weights, HIDDEN * weights)),
+        RISES,
+    )  # fmt: skip
+    seen = _seen(features)
+    started = (_started(term) for term in TERMS if not seen.issuperset(term.features))
+    return _uncalibrated(prior, tuple(term for term in started if term.bits), trees)
+
+
+def _seen(features: npt.NDArray[np.float32]) -> set[str]:
+    """The features that at least one pair has."""
+    return {name for at, name in enumerate(kernels.FEATURES) if not np.isnan(features[:, at]).all()}
+
+
+SCORERS: dict[str, Callable[[Pool], Model]] = {"additive": fit_terms, "gbt": fit_trees}
+"""The two ways to learn, by name."""
 
 
 def fit_between(
@@ -230,12 +278,6 @@ def fit_between(
     return found
 
 
-def raw_bits(pool: Pool, prior: float, terms: tuple[Term, ...], rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Bits before calibration of those pairs."""
-    bits = np.array([value for term in terms for value in term.bits], np.float64)
-    return np.asarray(prior + kernels.term_bits(pool.features[rows], *layout_of(terms), bits).sum(axis=1))
-
-
 def tops(
     pool: Pool, rows: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
@@ -278,14 +320,18 @@ def calibrate(scores: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) -> 
 
 def fit(
     index: SuspensionIndex, new: Encoded, owners: Mapping[int, int], truth: Mapping[int, tuple[str, int]], *,
-    data: str, date: str, stated_rate: float = STATED_RATE, networks: Mapping[int, str] | None = None, usual: Mapping[int, Network] = {},
+    data: str, date: str, scorer: str = "additive", scripts: Mapping[int, str] | None = None,
+    stated_rate: float = STATED_RATE, networks: Mapping[int, str] | None = None, usual: Mapping[int, Network] = {},
 ) -> Model:  # fmt: skip
-    """A model fitted on the accounts `new` against the suspended of `index`.
+    """A model fitted on the accounts `new` against the suspended of `index`; `scorer` is one of `SCORERS`.
 
     `owners` gives the owner of each suspended account, `truth` what each new one is (a name for its group) and its owner,
-    -1 for nobody known. `data` and `date` go on the card. `networks` are those of all accounts, where they are of several,
-    `usual` what is usual on that of each new one, by its id. The bands are cut for a world in which `stated_rate` of all new accounts are returned ones. Raises `BadInput` where there is nothing to learn from.
+    -1 for nobody known, `scripts` the script of its name. `data` and `date` go on the card. `networks` are those of all
+    accounts, where they are of several, `usual` what is usual on that of each new one, by its id. The bands are cut for a
+    world in which `stated_rate` of all new accounts are returned ones. Raises `BadInput` where there is nothing to learn
+    from, `Problem` where the scorer needs a library that is not there.
     """
+    learn = SCORERS[scorer]
     ids = new.accounts.ids
     owner_of = {number: owner for number, (_, owner) in truth.items()}
     pool = gather_pool(index, new, owners, owner_of, usual)
@@ -298,16 +344,15 @@ def fit(
         held = fold[pool.searches] == number
         if not held.any():
             continue
-        prior, terms = fit_terms(_both(pool, ~held, early, fold[early.searches] != number))
-        scores[held] = raw_bits(pool, prior, terms, held)
-    prior, terms = fit_terms(_both(pool, everything, early, np.ones(len(early.labels), np.bool_)))
+        part = learn(_both(pool, ~held, early, fold[early.searches] != number))
+        scores[held] = Scorer(part).raw_bits(pool.features[held])
+    learned = learn(_both(pool, everything, early, np.ones(len(early.labels), np.bool_)))
     searches, best, right = tops(pool, everything, scores)
-    points = calibrate(best, right)
-    rate = float(returned.mean())
-    draft = Model(
-        prior_bits=prior, terms=terms, calibration=points, possible=1.0, likely=1.0,
+    draft = msgspec.structs.replace(
+        learned, calibration=calibrate(best, right),
         card=Card(
-            data=data, date=date, suspended=len(index), new=len(new), returned=int(returned.sum()), rate=round(rate, 6), stated_rate=stated_rate
+            data=data, date=date, suspended=len(index), new=len(new), returned=int(returned.sum()),
+            rate=round(float(returned.mean()), 6), stated_rate=stated_rate,
         ),
     )  # fmt: skip
     if networks is not None and len(set(networks.values())) > 1:
@@ -320,17 +365,26 @@ def fit(
     likely = max(threshold(chances, correct, returned, LIKELY_PRECISION, stated_rate), possible)
     metrics = {f"recall_fpr{fpr:g}": recall_at(chances, correct, returned, fpr) for fpr in (1e-2, 1e-3)}
     metrics["ece"] = calibration_error(chances, correct)
-    groups = sorted({truth[int(number)][0] for number in ids[~returned] if int(number) in truth})
-    false_ties = {}
-    for group in groups:
-        of_group = np.array([truth.get(int(number), ("", -1))[0] == group for number in ids])
-        false_ties[group] = round(float((chances[of_group] >= possible).mean()), 6)
+    tied = chances >= possible
+    groups = [truth.get(number, ("", -1))[0] for number in ids.tolist()]
+    written = [(scripts or {}).get(number, "") for number in ids.tolist()]
     card = msgspec.structs.replace(
-        draft.card, metrics={name: round(value, 4) for name, value in metrics.items()}, false_ties=false_ties
-    )
+        draft.card, metrics={name: round(value, 4) for name, value in metrics.items()},
+        false_ties=_shares(groups, ~returned, tied), false_ties_by_script=_shares(written, ~returned, tied),
+        found=_shares(groups, returned, tied & correct), found_by_script=_shares(written, returned, tied & correct),
+    )  # fmt: skip
     return msgspec.structs.replace(
         draft, possible=round(possible, 6), likely=round(likely, 6), card=card, curve=_curve(chances, correct, returned)
     )
+
+
+def _shares(names: list[str], of: npt.NDArray[np.bool_], such: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """For each name, which share of those `of` it are `such`; the nameless are left out."""
+    out = {}
+    for name in sorted({name for name, counts in zip(names, of, strict=True) if counts and name}):
+        some = of & np.array([one == name for one in names])
+        out[name] = round(float(such[some].mean()), 6)
+    return out
 
 
 def _curve(

@@ -2,7 +2,8 @@
 
 The one idea: every piece of evidence adds or takes away bits (log2 of odds), and a person can add them up. The bits are
 fitted on look-alikes that the same search brought up, never on random pairs, with a ridge that damps what depends on each
-other; where two pieces only mean something together (whom one follows, and whether the rest fits), they share a term.
+other; where two pieces only mean something together (whom one follows, and whether the rest fits), they share a term, or
+are weighed by trees.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ import numpy.typing as npt
 from redshank.core import Problem
 from redshank.evasion import kernels
 from redshank.evasion.index import Pairs
+from redshank.evasion.trees import Forest, Tree, fault_of
 
-FORMAT = 1
+FORMAT = 2
+READ = (1, FORMAT)
+"""Formats that are read; 1 knew no trees."""
 STRONG = frozenset({"follows", "contacts", "links", "words", "declared"})
 """Kinds that tell a person. Names, avatars, devices, addresses, mail, phone, hours, language never suffice alone: others
 share them, or can copy them."""
@@ -90,7 +94,11 @@ WITHIN = Between()
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person must know before trusting a model: from which data, when, how good, and on whom it errs."""
+    """What a person must know before trusting a model: from which data, when, how good, and on whom it errs.
+
+    `false_ties` are the shares of innocent accounts that are called possible or likely, `found` those of returned ones
+    that are rightly called so, by what they are and by the script of their name.
+    """
 
     data: str
     date: str
@@ -101,6 +109,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     stated_rate: float
     metrics: dict[str, float] = {}
     false_ties: dict[str, float] = {}
+    false_ties_by_script: dict[str, float] = {}
+    found: dict[str, float] = {}
+    found_by_script: dict[str, float] = {}
 
 
 class Point(msgspec.Struct, frozen=True, array_like=True):
@@ -113,18 +124,20 @@ class Point(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole scorer: one JSON file.
+    """A whole scorer: one JSON file. What terms and trees say of a pair is added to the bits of the prior.
 
-    `calibration` are points (raw bits, bits) between which straight lines run. `card.rate` is the share of returned
-    accounts among those that it was fitted on. `likely` and `possible` are the probabilities, at that rate, from which a tie
-    is called so; they were chosen so that the bands are as precise as promised where `card.stated_rate` of all new accounts
-    are returned ones. `curve` says what other thresholds would give, for those who want another precision or state another rate.
+    Scorer 1 is terms alone; scorer 2 is trees, and terms to start with for what no account had when they were grown.
+    `calibration` are points (raw bits, bits) between which straight lines run. `card.rate` is the share of returned accounts
+    among those that it was fitted on. `likely` and `possible` are the probabilities, at that rate, from which a tie is
+    called so; they were chosen so that the bands are as precise as promised where `card.stated_rate` of all new accounts are
+    returned ones. `curve` says what other thresholds would give, for those who want another precision or state another rate.
     `between` are the weights of pairs of networks, as `new>old`, of which enough was known; others have `ACROSS`, or `WITHIN`.
     """
 
     format: int = FORMAT
     prior_bits: float
-    terms: tuple[Term, ...]
+    terms: tuple[Term, ...] = ()
+    trees: tuple[Tree, ...] = ()
     calibration: tuple[tuple[float, float], ...]
     possible: float
     likely: float
@@ -146,8 +159,10 @@ def load_model(path: Path) -> Model:
         model = msgspec.json.decode(path.read_bytes(), type=Model)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(f"is no model: {error}", where=str(path), hint="Make one: redshank evasion fit.") from None
-    if model.format != FORMAT:
+    if model.format not in READ:
         raise Problem(f"is a model of format {model.format}, this program reads {FORMAT}", where=str(path))
+    if not model.terms and not model.trees:
+        raise Problem("has neither terms nor trees", where=str(path), hint="Make one: redshank evasion fit.")
     for term in model.terms:
         if any(name not in kernels.FEATURES for name in term.features) or len(term.features) not in {1, 2}:
             raise Problem(
@@ -157,6 +172,9 @@ def load_model(path: Path) -> Model:
             raise Problem(f"the term of {', '.join(term.features)} has too few or too many bits", where=str(path))
         if any(list(edges) != sorted(set(edges)) for edges in term.edges):
             raise Problem(f"the edges of {', '.join(term.features)} do not rise", where=str(path))
+    for at, tree in enumerate(model.trees):
+        if fault := fault_of(tree):
+            raise Problem(f"tree {at} {fault}", where=str(path))
     points = model.calibration
     if len(points) < 2 or any(b[0] <= a[0] or b[1] < a[1] for a, b in itertools.pairwise(points)):
         raise Problem("its calibration does not rise", where=str(path))
@@ -199,7 +217,8 @@ class Scorer:
         self._bits = np.array([value for term in model.terms for value in term.bits], np.float64)
         self._x = np.array([point[0] for point in model.calibration])
         self._y = np.array([point[1] for point in model.calibration])
-        self._kinds = tuple(dict.fromkeys(term.kind for term in model.terms))
+        self._kinds = tuple(dict.fromkeys([*(term.kind for term in model.terms), *kernels.KIND_OF.values()]))
+        self._forest = Forest(model.trees, self._kinds) if model.trees else None
         self._of_kind = np.zeros((len(model.terms), len(self._kinds)))
         for at, term in enumerate(model.terms):
             self._of_kind[at, self._kinds.index(term.kind)] = 1
@@ -211,10 +230,17 @@ class Scorer:
         """The kinds of evidence that are weighed, in the order of `weighed`'s columns."""
         return self._kinds
 
+    def raw_bits(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Bits of each pair of one network before calibration, float64 (m,)."""
+        raw = self.model.prior_bits + kernels.term_bits(features, *self._layout, self._bits).sum(axis=1)
+        return np.asarray(raw if self._forest is None else raw + self._forest.bits(features))
+
     def weighed(self, features: npt.NDArray[np.float32], across: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """Each kind's bits for each pair, float64 (m, kinds), before weights of pairs of networks; `across` bool (m,) says which
-        pairs are of two networks."""
+        pairs are of two networks. With the prior they add up to the raw bits."""
         by_kind = np.asarray(kernels.term_bits(features, *self._layout, self._bits) @ self._of_kind)
+        if self._forest is not None:
+            by_kind += self._forest.by_kind(features)
         if across.any():
             parallel = np.array([kind in PARALLEL for kind in self._kinds])
             by_kind[np.ix_(across, parallel)] = np.maximum(by_kind[np.ix_(across, parallel)], 0)
@@ -228,16 +254,27 @@ class Scorer:
         there = self.model.between
         return across, [there.get(f"{new}>{old}", WITHIN if old == new else ACROSS) for old in olds]
 
-    def _scored(
+    def _parts(
         self, features: npt.NDArray[np.float32], across: npt.NDArray[np.bool_], between: Sequence[Between]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    ) -> npt.NDArray[np.float64]:
+        """Each kind's bits for each pair, with the weights of its networks."""
         by_kind = self.weighed(features, across)
-        more = np.zeros(len(features))
         for at, weights in enumerate(between):
             if weights is not WITHIN:
                 by_kind[at] *= [weights.factors.get(kind, 1.0) for kind in self._kinds]
-                more[at] = weights.bits
-        return by_kind, self.in_bits(self.model.prior_bits + by_kind.sum(axis=1) + more)
+        return by_kind
+
+    def _scored(
+        self, features: npt.NDArray[np.float32], across: npt.NDArray[np.bool_], between: Sequence[Between]
+    ) -> npt.NDArray[np.float64]:
+        """Bits of each pair; told apart by kind only where kinds count differently, since that is what takes time."""
+        raw = self.raw_bits(features)
+        special = [at for at, weights in enumerate(between) if across[at] or weights is not WITHIN]
+        if special:
+            weights = [between[at] for at in special]
+            parts = self._parts(features[special], across[special], weights)
+            raw[special] = self.model.prior_bits + parts.sum(axis=1) + [one.bits for one in weights]
+        return self.in_bits(raw)
 
     def calibrated(self, raw: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Probabilities of raw bits."""
@@ -251,7 +288,7 @@ class Scorer:
 
     def probabilities(self, pairs: Pairs, *, networks: Networks | None = None) -> npt.NDArray[np.float64]:
         """How probable each pair is, float64 (m,)."""
-        return np.asarray(1 / (1 + np.exp2(-self._scored(pairs.features, *self._between(networks, len(pairs.ids)))[1])))
+        return np.asarray(1 / (1 + np.exp2(-self._scored(pairs.features, *self._between(networks, len(pairs.ids))))))
 
     def ties(
         self, pairs: Pairs, *, networks: Networks | None = None, least: float = 0.0, most: int | None = None
@@ -263,18 +300,19 @@ class Scorer:
         if not len(pairs.ids):
             return ()
         across, between = self._between(networks, len(pairs.ids))
-        by_kind, bits = self._scored(pairs.features, across, between)
+        bits = self._scored(pairs.features, across, between)
         chances = 1 / (1 + np.exp2(-bits))
+        order = np.argsort(-bits, kind="stable")[:most]
+        shown = order[chances[order] >= least]
         out = []
-        for at in np.argsort(-bits, kind="stable")[:most]:
-            if chances[at] < least:
-                break
+        parts = self._parts(pairs.features[shown], across[shown], [between[at] for at in shown.tolist()])
+        for at, by_kind in zip(shown.tolist(), parts, strict=True):
             seen = {
                 name: value
                 for name, value in zip(kernels.FEATURES, pairs.features[at].tolist(), strict=True)
                 if not math.isnan(value)
             }
-            known = {kind: float(by_kind[at, place]) for place, kind in enumerate(self._kinds)}
+            known = dict(zip(self._kinds, by_kind.tolist(), strict=True))
             reasons = [
                 Reason(kind, value, _detail(kind, seen, between[at].factors.get(kind, 1.0)))
                 for kind, value in sorted(known.items(), key=lambda item: -abs(item[1]))

@@ -99,6 +99,16 @@ def display_skeleton(name: str) -> Skeleton:
     return Skeleton(_shown(sorted(words)), _heard(words))
 
 
+def script_of(text: str) -> str:
+    """The script that most letters of a name are of, as Unicode names it; `none` where there is no letter."""
+    seen: dict[str, int] = {}
+    for char in text[:200]:
+        if char.isalpha():
+            name = _script(char).lower()
+            seen[name] = seen.get(name, 0) + 1
+    return max(seen, key=lambda name: (seen[name], name), default="none")
+
+
 def _shown(words: list[str]) -> str:
     """As it looks: capital i, small L and 1 are one letter in most fonts."""
     return "".join(words)[:MAX_SKELETON].replace("l", "i")

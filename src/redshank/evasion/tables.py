@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from redshank.core import BadInput
 from redshank.evasion import kernels
 from redshank.evasion.evidence import ADDRESS, DEVICE, FOLLOW, LINK, Encoded, Raw, join, pack
+from redshank.evasion.names import script_of
 
 COLUMNS = (
     "account_id", "handle", "display_name", "bio", "lang", "a0", "a1", "a2", "a3",
@@ -55,6 +56,17 @@ def read_owners(folder: Path) -> tuple[dict[int, int], dict[int, tuple[str, int]
         number, kind, owner, _ = line.split(",")
         truth[int(number)] = kind, int(owner)
     return owners, truth
+
+
+def read_scripts(path: Path) -> dict[int, str]:
+    """The script of each account's display name, or of its handle where it has none. For a model's card."""
+    present = pq.read_schema(path).names
+    table = pq.read_table(path, columns=[name for name in ("account_id", "display_name", "handle") if name in present])
+    ids = table["account_id"].to_pylist()
+    names, handles = (
+        table[name].to_pylist() if name in present else [None] * len(ids) for name in ("display_name", "handle")
+    )
+    return {number: script_of(name or handle or "") for number, name, handle in zip(ids, names, handles, strict=True)}
 
 
 def _raw(batch: pa.RecordBatch) -> Raw:

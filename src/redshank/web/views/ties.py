@@ -48,6 +48,7 @@ def ties(request: Asked) -> HttpResponseBase:
     order = ("-blind", "band", "-probability") if show == "waiting" else ("-changed_at",)
     page = Paginator(rows.order_by(*order, "pk"), PAGE).get_page(request.GET.get("page"))
     model, version = current_model()
+    card = model.card
 
     def link(**changed: str) -> str:
         wanted = {"show": show, "band": band, **changed}
@@ -67,7 +68,12 @@ def ties(request: Asked) -> HttpResponseBase:
         "drift": deciding.drift(since=(timezone.now() - timedelta(days=DRIFT_DAYS)).date()),
         "days": DRIFT_DAYS,
         "version": version,
-        "card": model.card,
+        "card": card,
+        "scorer": _("trees") if model.trees else _("bits of each piece of evidence"),
+        "measured": [
+            (_("Innocent accounts called possible"), card.false_ties, card.false_ties_by_script),
+            (_("Returned accounts tied rightly"), card.found, card.found_by_script),
+        ],
     }  # fmt: skip
     return render(request, "console/ties.html", context)
 
