@@ -120,7 +120,7 @@ def test_another_circle_on_another_network_does_not_speak_against(index: Suspens
         tie = next(tie for tie in ties if tie.number == old.number)
         return {one.kind for one in tie.reasons if one.bits < 0} & {"follows", "contacts", "time"}
 
-    assert against("dune") >= {"follows", "time"}
+    assert "follows" in against("dune")
     assert against("marsh") == set()
 
 
