@@ -261,6 +261,20 @@ def test_what_is_erased_or_forgotten_meanwhile_does_a_search_no_harm(tmp_path, m
         assert len(found.rows) == 12
 
 
+@pytest.mark.parametrize("when", ["len(post.text) == 4", "account.posts * 1 >= 0 or len(post.text) > 2"])
+def test_an_event_of_another_schema_stops_no_search(tmp_path, when):
+    known = [row(searching.Facts(one, (), one.at)) for one in posts(4)]
+    strange = msgspec.structs.replace(
+        known[2], body=known[2].body.replace('"schema":1', '"schema":99').replace("{", '{"new": {},', 1)
+    )
+    past = Past(tmp_path)
+    past.write(2, [known[0], strange, known[3]])
+    question = msgspec.structs.replace(check(when, SCOPE).question, times=True, rows=9, by="account")
+    found = search(past.files(), (), question, LIMITS)
+    assert {one.id for one in found.rows} >= {"e0", "e3"}
+    assert found.stopped == ""
+
+
 def test_a_download_goes_on_where_files_go_meanwhile(tmp_path):
     past = Past(tmp_path)
     for number, one in enumerate(posts(6)):
