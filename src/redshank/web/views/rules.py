@@ -22,6 +22,7 @@ from redshank.banks.models import Bank
 from redshank.banks.services import kinds_of_banks
 from redshank.cases.services import decided
 from redshank.core import Problem, RequestAction
+from redshank.matching import ASKED
 from redshank.rules import Rule, breakers, firings, services
 from redshank.rules.handbook import Entry, entries
 from redshank.rules.loader import LoadedRule
@@ -443,7 +444,11 @@ def _own() -> list[Entry]:
     return [
         *(Entry(group=f"your {kind}", name=name, says=says) for kind, name, says in declared),
         *(
-            Entry(group="your banks", name=f'matched("{name}")', says=f"{word(DETECTED, kind)}. {says}")
+            Entry(
+                group="your banks",
+                name=f'matched("{name}")' + (f', … in bank("{name}")' if kind in ASKED else ""),
+                says=f"{word(DETECTED, kind)}. {says}",
+            )
             for name, kind, says in banks
         ),
     ]
