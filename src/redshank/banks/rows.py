@@ -20,10 +20,19 @@ GAP = 0.11
 """Seconds between two transactions on SQLite, whose waiting writers look every tenth of a second whether it is their turn."""
 
 
-class Turns:
-    """Many transactions one after the other, between which others have their turn; each is to take half a second at most."""
+LONG = 0.4
+"""Seconds that others wait for one transaction at most, or little more: on a slow or busy machine less is done in each."""
+LEAST = 1000
 
-    def __init__(self) -> None:
+
+class Turns:
+    """Many transactions one after the other, between which others have their turn.
+
+    `size` says how much the next is to do: `most`, or less where that took long.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.size = self._most = most
         self._ended = 0.0
 
     @contextmanager
@@ -32,8 +41,13 @@ class Turns:
         if connection.vendor == "sqlite":
             time.sleep(max(0.0, self._ended + GAP - time.monotonic()))
         with transaction.atomic():
+            began = time.monotonic()
             yield
         self._ended = time.monotonic()
+        if self._ended - began > LONG:
+            self.size = min(max(self.size // 2, LEAST), self._most)
+        elif self._ended - began < LONG / 2:
+            self.size = min(self.size * 2, self._most)
 
 
 def pick(

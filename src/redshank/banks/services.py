@@ -40,7 +40,7 @@ from redshank.media.parts import Shown
 from redshank.policies import services as policies
 
 IMPORTED, FRAMES = 10_000, 50_000
-"""Entries, and frames of them, that an import commits together."""
+"""Entries, and frames of them, that an import commits together at most."""
 SAMPLES = 8
 """Entries of a file that are shown before it is imported."""
 NAMED = 1_000
@@ -785,8 +785,8 @@ def import_entries(
     is told each line that is set aside. Raises `BadInput` for a file that is neither.
     """
     after, total = before
-    turns = Turns()
-    for good, bad in _parts(bank, lines, after):
+    turns = Turns(IMPORTED)
+    for good, bad in _parts(bank, lines, after, turns):
         with turns.next():
             one = add_entries(bank, [item for _, item in good], by=by, now=now, places=[place for place, _ in good])
             total = _sum(total, one, bad)
@@ -811,7 +811,9 @@ def _sum(total: Added, one: Added, bad: Sequence[SetAside]) -> Added:
     )  # fmt: skip
 
 
-def _parts(bank: Bank, lines: TextIO, after: int = 0) -> Iterator[tuple[list[tuple[int, NewEntry]], list[SetAside]]]:
+def _parts(
+    bank: Bank, lines: TextIO, after: int = 0, turns: Turns | None = None
+) -> Iterator[tuple[list[tuple[int, NewEntry]], list[SetAside]]]:
     """A file's entries beyond a line with their places, and what is none, as much at a time as is committed together."""
     good: list[tuple[int, NewEntry]] = []
     bad: list[SetAside] = []
@@ -824,7 +826,7 @@ def _parts(bank: Bank, lines: TextIO, after: int = 0) -> Iterator[tuple[list[tup
         else:
             good.append((place, item))
             frames += len(item.frames)
-        if len(good) + len(bad) >= IMPORTED or frames >= FRAMES:
+        if len(good) + len(bad) >= (turns.size if turns else IMPORTED) or frames >= FRAMES:
             yield good, bad
             good, bad, frames = [], [], 0
     if good or bad:

@@ -59,7 +59,7 @@ RENEWED = timedelta(seconds=20)
 BATCH = 800
 """Keys asked for in one query: SQLite takes a thousand parameters everywhere."""
 TOGETHER = 10_000
-"""Things that are taken over in one transaction, or few more: pieces are as small as the source sends them. Half a second."""
+"""Things that are taken over in one transaction at most, or few more: pieces are as small as the source sends them."""
 MANY_VALUES = 8
 """Numbered values of one thing that are looked for together."""
 SHOWN = 20
@@ -651,10 +651,10 @@ class _Running:
     def _take_over_all(self, run: Run) -> None:
         folder = folder_of(run)
         targets = {bank.kind: bank for bank in self.exchange.banks.all()}
-        turns = Turns()
+        turns = Turns(TOGETHER)
         while run.applied < run.pieces:
             number, page = run.applied, Page(records=(), checkpoint={})
-            while number < run.pieces and len(page.records) < TOGETHER:
+            while number < run.pieces and len(page.records) < turns.size:
                 number += 1
                 more = _read(folder, number)
                 page = msgspec.structs.replace(more, records=page.records + more.records)
@@ -680,8 +680,8 @@ class _Running:
         for page in _pieces(folder):
             self.lease.beat()
             named.extend(_mark(key) for key, one in _latest(page.records).items() if not one.gone)
-        turns = Turns()
-        for part in batched(_missing(self.exchange, _sorted(named)), TOGETHER):
+        turns = Turns(TOGETHER)
+        for part in batched(_missing(self.exchange, _sorted(named)), TOGETHER // 4):
             now = self.clock()
             with turns.next():
                 banks.bump()
