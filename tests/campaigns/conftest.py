@@ -15,6 +15,7 @@ from tests.campaigns.test_finding import Rows, crowd
 
 START = datetime(2026, 7, 6, tzinfo=UTC)
 """A Monday."""
+DAY = 86_400
 NOW = START + timedelta(days=7, hours=1)
 
 

@@ -287,8 +287,12 @@ def test_only_one_searches_at_a_time() -> None:
     with runs.files().lock("search.lock", wait=False) as held:
         assert held
         assert search() is None
+    before = runs.last_run()
     assert search() is not None
+    # Whoever found the same search due before this one ended does not make it again.
+    assert runs.run(runs.Due("day", NOW.date()), now=NOW, after=before) is None
     assert Run.objects.count() == 1
+    assert runs.run(runs.Due("day", NOW.date()), now=NOW, after=runs.last_run()) is not None
 
 
 def test_a_post_goes_all_the_way() -> None:

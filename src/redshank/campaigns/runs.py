@@ -263,8 +263,14 @@ def due(*, now: datetime) -> Due | None:
     return None
 
 
-def run(wanted: Due, *, now: datetime, clock: Any = None) -> Run | None:
-    """Search the days up to the one that is due, and save what is found; None where another worker searches just now.
+def last_run() -> int:
+    """The number of the last search that was made; 0 where there was none."""
+    return Run.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def run(wanted: Due, *, now: datetime, after: int | None = None, clock: Any = None) -> Run | None:
+    """Search the days up to the one that is due, and save what is found; None where another worker searches just now, or has
+    searched since `after`, the `last_run` when this one was found due.
 
     `clock` tells the seconds that it takes (default: the real one).
     """
@@ -272,7 +278,9 @@ def run(wanted: Due, *, now: datetime, clock: Any = None) -> Run | None:
 
     clock = clock or time.monotonic
     with files().lock("search.lock", wait=False) as held:
-        return _run(wanted, now=now, clock=clock) if held else None
+        if not held or (after is not None and after != last_run()):
+            return None
+        return _run(wanted, now=now, clock=clock)
 
 
 def _run(wanted: Due, *, now: datetime, clock: Any) -> Run:
@@ -493,15 +501,20 @@ def erase(*, now: datetime) -> int:
     with place.lock():
         place.erase(accounts)
         with transaction.atomic():
+            mine = Q()
+            for network, account in accounts:
+                mine |= Q(network=network, account_id=account)
+            touched = Member.objects.filter(mine).values("campaign")
+            # In the order in which searches and people lock them, so that none waits for the other in a ring.
+            list(Campaign.objects.select_for_update().filter(pk__in=touched).order_by("pk").values_list("pk"))
             blocks = ((pk, bytes(body)) for pk, body in ShareBlock.objects.values_list("pk", "body").iterator())
             for pk, body in kept.without(blocks, accounts).items():
                 ShareBlock.objects.filter(pk=pk).update(body=body)
             for network, account in sorted(accounts):
-                mine = Member.objects.filter(network=network, account_id=account)
-                Campaign.objects.filter(pk__in=mine.filter(out=False).values("campaign"), size__gt=0).update(
-                    size=F("size") - 1
-                )
-                mine.delete()
+                members = Member.objects.filter(network=network, account_id=account)
+                there = members.filter(out=False).values("campaign")
+                Campaign.objects.filter(pk__in=there, size__gt=0).update(size=F("size") - 1)
+                members.delete()
                 followed = Q(kind="follow", value=f"{network}/{account}")
                 SharedObject.objects.filter(followed).delete()
                 HotObject.objects.filter(followed).delete()

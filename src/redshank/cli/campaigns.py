@@ -106,8 +106,9 @@ def find(
     "--day", type=click.DateTime(formats=["%Y-%m-%d"]), help="The last day that is looked at, in UTC; default: today."
 )
 @click.option("--why", type=click.Choice(["day", "hot", "due", "asked"]), default="asked", hidden=True)
+@click.option("--after", type=int, hidden=True)
 @with_store
-def run(day: datetime | None, why: str) -> None:
+def run(day: datetime | None, why: str, after: int | None) -> None:
     """Search now what accounts shared in the last days, and keep what is found for the console.
 
     Workers do this by themselves: when a day is over or came late, when something is hot, and every few hours.
@@ -121,9 +122,9 @@ def run(day: datetime | None, why: str) -> None:
 
     os.nice(5)  # Whoever waits for an answer comes first.
     now = timezone.now()
-    made = runs.run(runs.Due(cast("runs.Why", why), day.date() if day else now.date()), now=now)
+    made = runs.run(runs.Due(cast("runs.Why", why), day.date() if day else now.date()), now=now, after=after)
     if made is None:
-        click.echo("Another worker searches just now.")
+        click.echo("Another worker searches just now, or has just done so.")
         return
     click.echo(
         f"{made.campaigns:,} groups among {made.accounts:,} accounts and {made.shares:,} shares "

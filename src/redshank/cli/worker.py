@@ -290,9 +290,10 @@ class _Campaigns(_Job):
         if done := runs.erase(now=now) + runs.seal(now=now):
             return done
         self._watch.look(now=now)
+        after = runs.last_run()
         if wanted := runs.due(now=now):
-            day = wanted.until.isoformat()
-            command = [sys.executable, "-m", "redshank.cli", "campaigns", "run", "--why", wanted.why, "--day", day]
+            asked = ["--why", wanted.why, "--day", wanted.until.isoformat(), "--after", str(after)]
+            command = [sys.executable, "-m", "redshank.cli", "campaigns", "run", *asked]
             self._search = subprocess.Popen(command, stdout=subprocess.DEVNULL)
             return 1
         if self._forgot is None or now - self._forgot >= SWEEP_EVERY:
