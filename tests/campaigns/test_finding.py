@@ -382,6 +382,45 @@ def test_what_all_share_at_once_costs_no_more_than_other_things() -> None:
     assert peak < 250e6
 
 
+@pytest.mark.parametrize("spread", [0.0, 90.0, 5 * 86_400.0])
+def test_a_flood_costs_in_proportion_to_its_size(spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All accounts share the same three things, at once, in a minute, or in days: pairs of them grow with the square of their number,
+    pairs that are looked at, and memory, do not."""
+    tally, looked = kernels.tally, 0
+
+    def counted(objects: Any, accounts: Any, times: Any, windows: Any, reach: Any, *more: Any) -> None:
+        nonlocal looked
+        for number in np.unique(objects):
+            mine = times[objects == number]
+            first = np.searchsorted(mine, mine - windows[number] - 1e-9)
+            looked += int(np.minimum(np.arange(len(mine)) - first, reach[number]).sum())
+        tally(objects, accounts, times, windows, reach, *more)
+
+    monkeypatch.setattr(kernels, "tally", counted)
+
+    def cost(count: int) -> tuple[int, int]:
+        nonlocal looked
+        random, looked = np.random.default_rng(31), 0
+        who = np.tile(np.arange(count), 3)
+        columns = {
+            "account": pa.array(who), "object": pa.array(np.repeat(np.arange(3), count)),
+            "time": pa.array(1e6 + 86_400.0 * np.repeat(np.arange(3), count) + random.uniform(0, spread, 3 * count)),
+        }  # fmt: skip
+        shares = shares_of(columns)
+        tracemalloc.start()
+        find_campaigns(shares)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return looked, peak
+
+    cost(1_000)  # compiles
+    (few, small), (many, large) = cost(10_000), cost(80_000)
+    bound = 1.01 * 3 * Search().pairs  # Windows are narrowed by halves, to within a pair or two.
+    assert 0 < few <= bound * 10_000
+    assert many <= bound * 80_000
+    assert large < 8.5 * small
+
+
 def test_a_swarm_too_large_to_pair_is_found_all_the_same() -> None:
     rows = [("red", f"bot{who:04}", f"o{k}", 40_000.0 * k) for k in range(12) for who in range(400)]
     others = crowd(np.random.default_rng(23), accounts=6_000, links=9_000, posts=60_000)
