@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from redshank.campaigns.models import Campaign, Proposal
+from redshank.campaigns.models import Campaign, Member, Proposal
 from redshank.cases.models import Case
 from redshank.enforcement.models import Action
 from redshank.people.models import User
@@ -54,6 +55,12 @@ def test_a_campaign_says_what_speaks_for_and_against_it(client: Client, ids: dic
         "Nothing is ever done to members by itself",
     ):
         assert words in page, words
+    found = Campaign.objects.get(pk=ids["campaign"])
+    late, first = found.members.order_by("pk")[:3], found.days.order_by("day").values_list("day", flat=True)[0]
+    for member in late:
+        Member.objects.filter(pk=member.pk).update(joined_at=member.joined_at + timedelta(days=2))
+    growth = client.get(f"/campaigns/{found.pk}").context["growth"]
+    assert growth == [(first + timedelta(days=at), count) for at, count in enumerate((12, 12, 15, 15))]
     other = text(client.get(f"/campaigns/{ids['campaign'] + 1}"))
     assert "Innocent synchrony is found by the same rule" in other
     assert "64% are in no campaign" in other

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -184,6 +185,7 @@ def _page(request: Asked, found: Campaign, *, status: int = 200, **more: Any) ->
         "grid": _grid(members[: GRID[0]], objects),
         "days": days,
         "shares": [(day, row["shares"]) for day, row in days],
+        "growth": _growth(found, [day for day, _row in days]),
         "moves": [_move(move) for move in found.moves],
         "related": campaigns.related(found),
         "labels": [(value, words) for value, words in CAMPAIGN_LABELS.items()],
@@ -244,6 +246,13 @@ def _days(found: Campaign) -> list[tuple[Any, dict[str, int]]]:
     empty = {"active": 0, "joined": 0, "shares": 0}
     count = (last - first).days + 1
     return [(day := first + timedelta(days=at), rows.get(day, empty)) for at in range(count)]
+
+
+def _growth(found: Campaign, days: Sequence[date]) -> list[tuple[date, int]]:
+    """How many of those who are members now had shared something of it by the end of each day (UTC)."""
+    joined = found.members.filter(out=False).values_list("joined_at", flat=True)
+    there = sorted(at.astimezone(UTC).date() for at in joined)
+    return [(day, bisect_right(there, day)) for day in days]
 
 
 def _grid(members: QuerySet[Member], objects: Sequence[SharedObject]) -> list[tuple[Member, list[bool]]]:

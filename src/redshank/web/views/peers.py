@@ -38,7 +38,7 @@ def peers(request: Asked) -> HttpResponseBase:
             context = {"made": name, "secret": "" if given else secret}
     page = Paginator(Question.objects.select_related("agreement"), PAGE).get_page(request.GET.get("page"))
     context |= {
-        "agreements": list(Agreement.objects.all()), "page": page, "now": now, "may_change": request.user.may("peers.change"),
+        "agreements": sorted(Agreement.objects.all(), key=lambda one: one.ended_at is not None), "page": page, "now": now, "may_change": request.user.may("peers.change"),
     }  # fmt: skip
     return render(request, "console/peers.html", context, status=status)
 
