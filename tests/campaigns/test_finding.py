@@ -204,6 +204,24 @@ def test_acting_on_two_networks_at_once_is_no_move() -> None:
     assert found.campaigns[0].moves == ()
 
 
+def test_what_shuffled_times_of_arrival_do_as_well_is_no_move() -> None:
+    random = np.random.default_rng(14)
+    # All is on blue in the morning and on red at noon: each thing would be there within the lag whichever it was.
+    rows = [
+        (
+            "red" if member % 2 else "blue",
+            f"tern{member}",
+            f"o{number}",
+            float(at + 4 * 3600 * (member % 2) + random.uniform(0, 60)),
+        )
+        for number, at in enumerate(random.uniform(3 * 86_400, 3 * 86_400 + 3600, 40))
+        for member in range(10)
+    ]
+    found = find_campaigns(shares_of(table([*crowd(random), *rows])), seed=1)
+    assert [campaign.networks for campaign in found.campaigns] == [("blue",), ("red",)]
+    assert [campaign.moves for campaign in found.campaigns] == [(), ()]
+
+
 def test_one_post_says_one_thing_however_much_it_carries() -> None:
     random = np.random.default_rng(13)
     rows, posts = crowd(random), []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -56,9 +56,11 @@ def test_a_campaign_says_what_speaks_for_and_against_it(client: Client, ids: dic
     ):
         assert words in page, words
     found = Campaign.objects.get(pk=ids["campaign"])
-    late, first = found.members.order_by("pk")[:3], found.days.order_by("day").values_list("day", flat=True)[0]
-    for member in late:
-        Member.objects.filter(pk=member.pk).update(joined_at=member.joined_at + timedelta(days=2))
+    first = found.days.order_by("day").values_list("day", flat=True)[0]
+    noon = datetime(first.year, first.month, first.day, 12, tzinfo=UTC)
+    late = list(found.members.order_by("pk").values_list("pk", flat=True)[:3])
+    found.members.update(joined_at=noon)
+    Member.objects.filter(pk__in=late).update(joined_at=noon + timedelta(days=2))
     growth = client.get(f"/campaigns/{found.pk}").context["growth"]
     assert growth == [(first + timedelta(days=at), count) for at, count in enumerate((12, 12, 15, 15))]
     other = text(client.get(f"/campaigns/{ids['campaign'] + 1}"))
