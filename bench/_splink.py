@@ -19,7 +19,7 @@ RARE = 60
 
 def link(folder: Path) -> tuple[dict[int, tuple[int, float]], float]:
     """For each new account its best match and probability; and the seconds that it took, all told."""
-    logging.getLogger("splink").setLevel(logging.ERROR)
+    logging.disable(logging.CRITICAL)  # It tells each step of its fitting.
     old, new = (pq.read_table(folder / f"{name}.parquet") for name in ("suspended", "new"))
     flat = pc.list_flatten(old["follow_ids"])
     counted = pc.value_counts(flat)
