@@ -13,18 +13,25 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from redshank.media.parts import PartMatch, Points, Shown, match_points, unpack_points
+from redshank.banks import parts_kernels as kernels
+from redshank.media.parts import Bits, PartMatch, Points, Shown, match_points, unpack_points
 
 Ints = npt.NDArray[np.int64]
 
-RADIUS = 23
-"""Bits by which a seen point differs at most from one that votes for its picture; the index finds no farther."""
+RADIUS = 31
+"""Bits by which a seen point differs at most from one that votes for its picture."""
+TABLES = 8
+"""Chains that a point is in, each by other bits of it."""
+LENGTH = 1
+"""Points in a chain, if they were spread evenly; with more, the chains of what many pictures have grow too long."""
+WIDEST = 24
+"""Bits that name a chain at most."""
 VOTES = 4
 """Points that say the same before a picture is compared in full."""
 COMPARED = 20
 """Known pictures that are compared with a seen one in full, those with most votes."""
-COMMON = 400
-"""Known points that one seen point may meet; what meets more tells nothing, and has no vote."""
+COMMON = 16
+"""Points of a chain that are looked at, the newest; those that are in longer ones, letters and windows, tell little."""
 _SIZE, _TURN, _PLACE = np.log(1.9), np.pi / 4, 128.0
 _BITS = 27  # Of a number, below the picture's: x and y of 9 bits, turn of 6, size of 3.
 
@@ -33,12 +40,10 @@ class PartIndex:
     """Known pictures by the id of their entries. Threads may search while one changes it."""
 
     def __init__(self) -> None:
-        from redshank.matching import HammingIndex  # Half a second, for who asks for parts alone.
-
-        self._index = HammingIndex()
         self._pictures: dict[int, tuple[int, Shown]] = {}
         self._of: dict[int, range] = {}
         self._next = 0
+        self._points = _Points(1 << 12)
 
     def __len__(self) -> int:
         """How many pictures there are."""
@@ -47,7 +52,7 @@ class PartIndex:
     @property
     def nbytes(self) -> int:
         """Bytes that it takes."""
-        return self._index.nbytes + sum(len(points) for _, (_, points) in list(self._pictures.values()))
+        return self._points.nbytes + sum(len(points) for _, (_, points) in list(self._pictures.values()))
 
     def add(self, entries: Mapping[int, Sequence[Shown]]) -> None:
         """Add, by entry's id, what shows it: its points as `media.parts.telling` gives them; of an entry that is not there."""
@@ -62,16 +67,18 @@ class PartIndex:
                 self._next += 1
             self._of[entry] = range(first, self._next)
         if bits:
-            self._index.add(np.concatenate(bits), np.concatenate(numbers))
+            more = np.concatenate(numbers)
+            if not self._points.has_room(len(more)):
+                self._points = self._points.grown(len(more))  # Who searches meanwhile goes on in the old ones.
+            self._points.add(np.concatenate(bits), more)
 
     def remove(self, entry: int) -> None:
         """Remove an entry, if it is there."""
-        numbers = []
-        for picture in self._of.pop(entry, ()):
-            _, (_, packed) = self._pictures.pop(picture)
-            numbers.append(_numbers(picture, unpack_points(packed)))
-        if numbers:
-            self._index.remove(np.concatenate(numbers))
+        pictures = self._of.pop(entry, range(0))
+        for picture in pictures:
+            del self._pictures[picture]
+        if pictures:
+            self._points.remove(pictures)
 
     def find(self, packed: bytes) -> Iterator[tuple[int, float | None, PartMatch]]:
         """Each entry of which a part is seen, at which second of it, and where; `packed` are a seen picture's points.
@@ -90,9 +97,7 @@ class PartIndex:
 
     def _candidates(self, seen: Points) -> list[int]:
         """Pictures of which several points say the same of where they would lie, those with most such first."""
-        rows, numbers, _ = self._index.search_many(seen.bits, RADIUS)
-        few = np.bincount(rows, minlength=len(seen.bits))[rows] <= COMMON
-        rows, numbers = rows[few], numbers[few]
+        rows, numbers = self._points.meet(seen.bits)
         if len(rows) < VOTES:
             return []
         pictures = numbers >> _BITS
@@ -119,6 +124,59 @@ class PartIndex:
             for picture, count in zip((chosen[enough] >> 20).tolist(), votes[enough].tolist(), strict=True):
                 found[picture] = max(count, found.get(picture, 0))
         return sorted(found, key=lambda picture: (-found[picture], picture))[:COMPARED]
+
+
+class _Points:
+    """Known points, up to some `room`, in chains."""
+
+    def __init__(self, room: int) -> None:
+        self._width = min(WIDEST, max(8, (room // LENGTH).bit_length() - 1))
+        self._chosen = np.stack([np.random.default_rng(table).permutation(256) for table in range(TABLES)])
+        self._bits = np.empty((room, 4), np.uint64)
+        self._numbers = np.empty(room, np.int64)
+        self._following = np.empty((room, TABLES), np.int32)
+        self._heads = np.full((TABLES, 1 << self._width), -1, np.int32)
+        self._count = 0
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for part in (self._bits, self._numbers, self._following, self._heads))
+
+    def has_room(self, more: int) -> bool:
+        return self._count + more <= len(self._numbers)
+
+    def grown(self, more: int) -> _Points:
+        """The same without those that were removed, with room for half as many again, and `more`."""
+        there = self._numbers[: self._count] >= 0
+        out = _Points(int(1.5 * there.sum()) + more)
+        out.add(self._bits[: self._count][there].view(np.uint8), self._numbers[: self._count][there])
+        return out
+
+    def add(self, bits: Bits, numbers: Ints) -> None:
+        """Add points: their bits (n, 32), and their numbers. There is room for them."""
+        first, end = self._count, self._count + len(numbers)
+        self._bits[first:end] = np.ascontiguousarray(bits).view(np.uint64)
+        self._numbers[first:end] = numbers
+        kernels.link(self._bits, first, end, self._chosen, self._heads, self._following, self._width)
+        self._count = end
+
+    def remove(self, pictures: range) -> None:
+        """Let the points of these pictures be met no more."""
+        of = self._numbers[: self._count] >> _BITS
+        self._numbers[: self._count][(of >= pictures.start) & (of < pictures.stop)] = -1
+
+    def meet(self, bits: Bits) -> tuple[Ints, Ints]:
+        """Which of `bits` (n, 32) meets which point: rows and numbers."""
+        room = 1 << 14
+        while True:
+            rows, numbers = np.empty(room, np.int64), np.empty(room, np.int64)
+            count = kernels.meet(
+                np.ascontiguousarray(bits).view(np.uint64), self._bits, self._numbers, self._chosen, self._heads,
+                self._following, self._width, RADIUS, COMMON, rows, numbers,
+            )  # fmt: skip
+            if count <= room:
+                return rows[:count], numbers[:count]
+            room = 2 * count
 
 
 def _numbers(picture: int, points: Points) -> Ints:

@@ -132,24 +132,25 @@ GRID = 8
 """Cells a side of a known picture in which agreeing points are counted."""
 ENOUGH, ENOUGH_CELLS = 60, 10
 """Points of a known picture, and cells that they lie in, below which it is not sought in part."""
-LEAST = ((12, 5, 0.62), (14, 4, 0.5), (17, 8, 0.3))
+LEAST = ((12, 5, 0.75), (15, 4, 0.5), (19, 8, 0.3))
 """Points that must agree, cells that they lie in, and the share that these are of those that should show: any of the
 three will do. A crop of little but sky has few points, but nearly all; a screenshot many, but some lie under others.
-Measured by `bench.copies` on one seed and shown on another: among 1.4 million pairs of strangers, some of which show the
-same balls in other places, the nearest come to (10, 5, 0.67), (11, 5, 0.5) and (14, 8, 0.25)."""
-LEAST_SAME = 0.5
-"""That share where both are at one size, give or take `SAME`: then more is found again of a true copy, and two screenshots
-share a page's buttons and titles, 0.22 to 0.44 of it, with different pictures between."""
-SAME = 1.25
+Measured on 7 million pairs of strangers, some of which show the same balls in other places: they reach (10, 5, 0.67),
+(14, 5, 0.71), (11, 5, 0.5) and (18, 12, 0.4)."""
+LEAST_SAME = ((14, 4, 0.8), (18, 4, 0.6))
+"""The same where both are at one size, give or take `SAME`: then more is found again of a true copy, and two pages of one
+type, or two screenshots, share letters, buttons and titles with different pictures between; they reach (16, 12, 0.52),
+(12, 8, 0.73) and (35, 13, 0.37)."""
+SAME = 1.2
 
 
 def match_points(seen: Points, known: Points) -> PartMatch | None:
     """Where `seen` shows a part of `known`; None where it does not. Mirrored copies need the mirrored points of `seen`."""
     match = agreement(seen, known, min(LEAST)[0])
-    if match is None or (match.share < LEAST_SAME and 1 / SAME <= match.scale <= SAME):
+    if match is None:
         return None
-    enough = any(match.inliers >= n and match.cells >= cells and match.share >= share for n, cells, share in LEAST)
-    return match if enough else None
+    least = LEAST_SAME if 1 / SAME <= match.scale <= SAME else LEAST
+    return match if any(match.inliers >= n and match.cells >= c and match.share >= s for n, c, s in least) else None
 
 
 def agreement(seen: Points, known: Points, enough: int = 6) -> PartMatch | None:
