@@ -17,7 +17,7 @@ from redshank.compiled import kernel, popcount
 @kernel
 def _chain(words: Any, chosen: Any, width: Any) -> Any:
     """The number that the first `width` of the `chosen` bits make."""
-    out = 0
+    out: Any = 0
     for i in range(width):
         bit = chosen[i]
         out = out << 1 | np.int64(words[bit >> 6] >> np.uint64(bit & 63) & np.uint64(1))
