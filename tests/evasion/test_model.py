@@ -9,6 +9,8 @@ import pytest
 
 from redshank.core import BadInput, Problem
 from redshank.evasion import (
+    PURPOSES,
+    KeyedToken,
     Model,
     Profile,
     Scorer,
@@ -20,8 +22,9 @@ from redshank.evasion import (
     load_model,
     save_model,
 )
+from redshank.evasion.kernels import FEATURES
 from redshank.evasion.trees import Split, Tree
-from tests.evasion.worlds import DAY, PEOPLE, again, hostile_copy, person
+from tests.evasion.worlds import DAY, PEOPLE, START, again, hostile_copy, person
 
 
 def tie_of(model: Model, index: SuspensionIndex, profile: Profile, number: int) -> Tie | None:
@@ -74,6 +77,79 @@ def test_names_pictures_devices_and_addresses_alone_are_never_likely(index: Susp
         assert tie is not None
         assert tie.probability > sure.likely
         assert tie.band != "likely"
+
+
+RICH = person(
+    np.random.default_rng(77), 5_000, 3, handle="quietheron_7", display_name="Quiet Heron", bio="clay kilns over the estuary",
+    language="de", avatar=bytes(range(32)), banner=bytes(range(64, 96)), links=("kilns.example",), own=("marsh/quietheron_7",),
+    followers=("u1", "u2", "u3", "u4"), mentions=("w1", "w2", "w3"), habits=("#kilns", "p!!"), ended_at=START + 50 * DAY,
+    tokens=tuple(KeyedToken(purpose, "k1", purpose * 3) for purpose in PURPOSES),
+)  # fmt: skip
+OTHER = person(
+    np.random.default_rng(78), 900_001, 3, handle="marshbaker", display_name="Marsh Baker", bio="bread at noon", language="fr",
+    avatar=bytes(range(100, 132)), banner=bytes(range(150, 182)), links=("bread.example",), declared=("dunes/someone",),
+    followers=("v1", "v2", "v3", "v4"), mentions=("z1", "z2", "z3"), habits=("#bread", "p??"), created_at=RICH.ended_at + DAY,
+    tokens=tuple(KeyedToken(purpose, "k1", f"not {purpose}") for purpose in PURPOSES),
+    hours=tuple(np.roll(RICH.hours, 12).tolist()),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "same"),
+    [
+        ("follows", {"follows": RICH.follows}),
+        ("contacts", {"followers": RICH.followers}),
+        ("contacts", {"mentions": RICH.mentions}),
+        ("links", {"links": RICH.links}),
+        ("declared", {"declared": RICH.own}),
+        ("words", {"bio": RICH.bio}),
+        ("name", {"handle": "quiet_heron_8"}),
+        ("name", {"handle": "qu1eth3ron"}),
+        ("name", {"display_name": "Quіеt Неrоn"}),  # Cyrillic letters that look alike.
+        ("avatar", {"avatar": RICH.avatar[:30] + b"\xff\xff"}),
+        ("banner", {"banner": RICH.banner[:28] + bytes(4)}),
+        ("hours", {"hours": RICH.hours}),
+        ("language", {"language": RICH.language}),
+        ("style", {"habits": RICH.habits}),
+        *(
+            (
+                purpose,
+                {
+                    "tokens": tuple(
+                        KeyedToken(one, "k1", one * 3 if one == purpose else f"not {one}") for one in PURPOSES
+                    )
+                },
+            )
+            for purpose in PURPOSES
+        ),
+    ],
+)
+def test_each_kind_of_evidence_speaks_for_a_tie_where_it_agrees_and_not_where_it_differs(
+    kind: str, same: dict[str, object]
+) -> None:
+    index = SuspensionIndex.build(encode([*PEOPLE, RICH]))
+
+    def bits(profile: Profile) -> dict[str, float]:
+        shared = msgspec.structs.replace(profile, follows=(*profile.follows, *RICH.follows[:6]))  # So that they meet.
+        tie = tie_of(default_model(), index, shared, RICH.number)
+        assert tie is not None
+        return {reason.kind: reason.bits for reason in tie.reasons}
+
+    apart, alike = bits(OTHER), bits(msgspec.structs.replace(OTHER, **same))  # type: ignore[arg-type]
+    assert alike.get(kind, 0) > 0
+    assert alike.get(kind, 0) > apart.get(kind, 0) + 0.3
+    assert kind == "follows" or apart.get(kind, 0) <= 0
+    others = {"likeness", "calibration", kind}
+    assert {k: v for k, v in apart.items() if k not in others} == pytest.approx(
+        {k: v for k, v in alike.items() if k not in others}, abs=0.6
+    )
+
+
+def test_a_number_that_follows_another_is_measured(index: SuspensionIndex) -> None:
+    old = msgspec.structs.replace(PEOPLE[3], handle="reedsinger_7")
+    there = SuspensionIndex.build(encode([*PEOPLE[:3], old]))
+    pairs = there.search(encode([Profile(number=910_000, handle="Reed_Singer09", follows=old.follows)]))
+    assert pairs.features[0, FEATURES.index("successor")] == 2
 
 
 def test_what_is_unknown_says_nothing(index: SuspensionIndex, fitted: Model) -> None:

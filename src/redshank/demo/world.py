@@ -87,6 +87,7 @@ class _Builder:
         self.posts: dict[str, list[dict[str, Any]]] = {network: [] for network in NETWORKS}
         self.made: list[tuple[float, dict[str, Any], Truth | None]] = []
         self.week: list[dict[str, Any]] = []
+        self.friends: dict[str, dict[str, Any]] = {}
         self.campaign: list[tuple[str, str]] = []
         self.readers: list[tuple[str, str]] = []
         self.serial = 0
@@ -320,31 +321,66 @@ class _Builder:
         )  # fmt: skip
 
     def _returns(self) -> None:
-        """Accounts are suspended; some of their owners come back under another name; a fan and a brother only look so."""
+        """Accounts are suspended; some of their owners come back under another name; others only look so: a fan, a brother, and a
+        journalist who follows and cites whom they write about.
+
+        Each of the suspended links a small site of its own, and some of those whom it follows follow it, too; those among them who know an
+        owner again do so again. Nobody there follows a stranger. In a small world half of the friends is too little to be sure of finding.
+        """
         network, large = "marsh", self.total >= 1000
         scene = [self._id("a") for _ in range(400)]  # Small accounts that few follow.
-        olds = [
-            self._member(network, scene, 0.02, 20 if large else 12, page=self._id("page"))
-            for _ in range(12 if large else 4)
-        ]
-        for old in olds:
+        olds = []
+        for number in range(12 if large else 4):
+            site = f"https://{self._pick(words.FIRST)}-{self._pick(words.SECOND)}-{number}.example/"
+            old = self._member(network, scene, 0.02, 20 if large else 12, page=self._id("page"), site=site)
+            old["friends"] = [self._friend(network, one) for one in old["follows"][: len(old["follows"]) // 3]]
+            self._follow(network, old["friends"], old["account"], 0.1)
             self._put(0.4, network, "account.suspended", account=_name(old["account"]), reason="ban evasion")
-        ways = (("another name, the same friends", 1.0, False), ("another name, half of the friends", 0.5, False))
+            olds.append(old)
+        ways = (("another name, the same friends", 1.0), ("another name, half of the friends", 0.5))
         for number, old in enumerate(olds[: 4 if large else 2]):
-            way, share, must = ways[number % 2]
+            way, share = ways[number % 2]
             kept = old["follows"][: round(share * len(old["follows"]))]
-            self._member(
-                network, scene, 0.55 + 0.05 * number, 0 if share == 1 else 4, follows=kept, said=old["said"], bio=old["account"]["bio"] if share == 1 else "",
-                truth=Truth(kind="return", way=way, must=must),
+            place = 0.55 + 0.05 * number
+            back = self._member(
+                network, scene, place, 0 if share == 1 else 4, follows=kept, said=old["said"], bio=old["account"]["bio"] if share == 1 else "",
+                site=old["site"], truth=Truth(kind="return", way=way, must=large or share == 1),
             )  # fmt: skip
+            self._follow(
+                network, [one for one in old["friends"] if self.rng.random() < 0.8], back["account"], place + 0.05
+            )
+        fan, related, reported = olds[-1], olds[-2], olds[-3 if large else -1]
         truth = Truth(kind="innocent", way="a fan", must=False)
-        name = f"{olds[-1]['account']['handle']}-fan"
-        self._member(network, scene, 0.6, 6, follows=olds[-1]["follows"][:1], handle=name, truth=truth)
+        name = f"{fan['account']['handle']}-fan"
+        self._member(network, scene, 0.6, 6, follows=fan["follows"][:1], handle=name, truth=truth)
         truth = Truth(kind="innocent", way="a brother on the same device", must=False)
         brother = self._member(network, scene, 0.65, 7, truth=truth)
-        for place, one in ((0.3, olds[-2]), (0.7, brother)):
+        for place, one in ((0.3, related), (0.7, brother)):
             told = {**_name(one["account"]), "tokens": ["device:demo:c2FtZS1kZXZpY2UtaGVyZQ"]}
             self._put(place, network, "account.updated", account=told)
+        truth = Truth(kind="innocent", way="a journalist", must=False)
+        watched = reported["follows"][: round(0.3 * len(reported["follows"]))]
+        self._member(
+            network, scene, 0.62, 5, follows=watched, site=reported["site"], bio="Local news, slowly.", truth=truth
+        )
+
+    def _friend(self, network: str, account_id: str) -> dict[str, Any]:
+        """One of a scene, who has been there for years."""
+        name = f"{self._pick(words.FIRST)}-{self._pick(words.SECOND)}-{int(self.rng.integers(10, 99))}"
+        created = (self.now - timedelta(days=float(self.rng.uniform(200, 2000)))).isoformat(timespec="seconds")
+        account = {
+            "id": account_id, "handle": name, "display_name": name.rpartition("-")[0].replace("-", " ").title(),
+            "bio": self._pick(words.BIOS), "created_at": created,
+        }  # fmt: skip
+        if account_id not in self.friends:
+            self.friends[account_id] = account
+            self._put(0.01, network, "account.created", account=account)
+        return self.friends[account_id]
+
+    def _follow(self, network: str, friends: Sequence[dict[str, Any]], whom: dict[str, Any], place: float) -> None:
+        for number, friend in enumerate(friends):
+            at = place + 0.004 * number
+            self._put(at, network, "follow.created", account=_name(friend), followed={"id": whom["id"]})
 
     def _member(
         self,
@@ -356,6 +392,7 @@ class _Builder:
         follows: Sequence[str] = (),
         said: Sequence[str] = (),
         page: str = "",
+        site: str = "",
         bio: str = "",
         handle: str = "",
         truth: Truth | None = None,
@@ -385,8 +422,9 @@ class _Builder:
             )
         lines = list(said) or [self._line(self._pick(words.SAYINGS)) for _ in range(2)]
         for number, text in enumerate(lines):
-            self._post(text, network=network, account=account, place=place + 0.03 + 0.004 * number)
-        return {"account": account, "follows": list(dict.fromkeys(chosen)), "said": lines}
+            links = [site] if site and number else []
+            self._post(text, network=network, account=account, links=links, place=place + 0.03 + 0.004 * number)
+        return {"account": account, "follows": list(dict.fromkeys(chosen)), "said": lines, "site": site}
 
     def _reports(self) -> None:
         for number in range(self._number(0.008, 6)):

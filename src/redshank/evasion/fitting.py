@@ -468,7 +468,7 @@ _START: dict[str, tuple[tuple[float, float], ...]] = {
     "habits": ((-2, -0.5), (0, 0), (12, 1), (24, 2)),
     "lead": ((0, -2), (11, 0), (35, 1.5), (120, 2.5)),
 }
-"""Weights to start with, (value, bits) with straight lines between: judgment, not measurement. Shared rare follows weigh
+"""Weights to start with, (value, bits) with straight lines between, the first and the last for all beyond: judgment, not measurement. Shared rare follows weigh
 most, since a circle's usual ones are already taken off; whatever a stranger can copy weighs little; devices and addresses
 are shared by families. All are a fraction of what each would weigh alone, since evidence hangs together."""
 
@@ -479,8 +479,8 @@ def _started(term: Term) -> Term:
     if len(term.features) != 1 or name not in _START:
         return term
     cuts = term.edges[0]
-    middles = [cuts[0] - 1e-3, *((a + b) / 2 for a, b in itertools.pairwise(cuts)), cuts[-1]]
     x, y = zip(*_START[name], strict=True)
+    middles = [x[0], *((a + b) / 2 for a, b in itertools.pairwise(cuts)), x[-1]]
     bits = tuple(round(float(np.interp(middle, x, y)), 2) for middle in middles)
     return msgspec.structs.replace(term, bits=bits)
 
