@@ -43,7 +43,7 @@ def command_lines() -> list[str]:
 def test_nothing_is_lost_and_nothing_done_twice_though_server_and_worker_are_killed(tmp_path: Path) -> None:
     place, told = tmp_path / "demo", tmp_path / "summary.json"
     (port,) = free_ports(1)
-    words = ["demo", "--rough", "--events", "320", "--seed", "5", "--port", str(port)]
+    words = ["demo", "--rough", "--events", "400", "--seed", "5", "--port", str(port)]
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("REDSHANK_", "PROMETHEUS_"))}
     demo = subprocess.Popen(
         [sys.executable, "-m", "redshank.cli", *words, "--dir", str(place), "--json-summary", str(told)],
@@ -66,7 +66,7 @@ def test_nothing_is_lost_and_nothing_done_twice_though_server_and_worker_are_kil
     assert summary["faults"] == [], output
     assert demo.returncode == 0, output
 
-    assert summary["events"] == 320
+    assert summary["events"] == 400
     assert (summary["lost"], summary["twice"]) == (0, 0)
     assert summary["killed"] == 5
     assert summary["done_twice"] == 0

@@ -20,19 +20,19 @@ NOW = datetime(2026, 2, 1, 12, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def small() -> world.World:
-    return world.build(3, 300, now=NOW)
+    return world.build(3, 400, now=NOW)
 
 
 def test_the_same_seed_gives_the_same_world_and_another_seed_another(small: world.World) -> None:
-    assert world.build(3, 300, now=NOW) == small
+    assert world.build(3, 400, now=NOW) == small
     least = world.build(2, 1, now=NOW)  # As small as it gets.
     assert len(least.happenings) == world.LEAST
     assert least.known_pictures != small.known_pictures
 
 
 def test_every_event_is_taken_by_the_schema_and_nothing_comes_before_its_account(small: world.World) -> None:
-    assert len(small.happenings) == 300
-    assert len({happening.key for happening in small.happenings}) == 300
+    assert len(small.happenings) == 400
+    assert len({happening.key for happening in small.happenings}) == 400
     there: set[tuple[str, str]] = set()
     for happening in small.happenings:
         event = decode_event(msgspec.json.encode(happening.event), now=NOW)

@@ -32,7 +32,7 @@ URL_ABOVE = 40_000
 
 @click.command()
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed is another world.")
-@click.option("--events", type=click.IntRange(300, 100_000), default=3000, show_default=True)
+@click.option("--events", type=click.IntRange(400, 100_000), default=3000, show_default=True)
 @click.option("--no-serve", is_flag=True, help="Exit after the summary.")
 @click.option(
     "--dir", "folder", type=click.Path(path_type=Path), help="Empty folder to keep everything in; else a passing one."

@@ -25,7 +25,7 @@ NETWORKS: Mapping[str, float] = {"marsh": 0.7, "dunes": 0.18, "reedbed": 0.12}
 REMOVES = ("marsh", "dunes")
 """Those that can remove posts and suspend accounts; the other can only restrict and label."""
 SPREAD = timedelta(hours=6)
-LEAST = 300
+LEAST = 400
 """Events of the smallest world: what is planted and who acts together need so many around them."""
 BANKED_PICTURES = 8
 VIDEO_SECONDS = 12
