@@ -316,7 +316,7 @@ def main() -> None:
     partial = _recall(results, PARTIAL, level=2)
     print(f"\nof copies that cover, or are, 30 % of the frame: {partial:.2f}")
     costs(sources[0], index)
-    strangers(150 if args.quick else 1050, args.seed)
+    strangers(150 if args.quick else 2400, args.seed)
     bar("copies_dihedral_recall", _recall(results, DIHEDRAL))
     bar("copies_border_recall", _recall(results, BORDER))
     bar("copies_partial30_recall", partial)
