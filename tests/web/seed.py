@@ -190,6 +190,7 @@ def plant(now: datetime | None = None, *, many: int = 60) -> dict[str, Any]:
     span = {"in": "span", "field": "post.text", "start": start, "end": start + len("iron wolf brigade")}
     frames = {"in": "frames", "media": "m-2", "share": 0.42, "known_share": 0.8, "ranges": [{"start": 3.0, "end": 7.0, "known_start": 0.0, "known_end": 4.0}]}  # fmt: skip
     part = {"in": "part", "media": "m-1", "region": {"left": 0.55, "top": 0.05, "right": 0.95, "bottom": 0.6}, "known": {"left": 0.0, "top": 0.1, "right": 1.0, "bottom": 0.9}, "inliers": 34, "share": 0.62}  # fmt: skip
+    then = part | {"media": "m-2", "second": 5.0, "known_second": 2.0}
     ids = {
         "main": ask(
             "post", "p-3", "a-gray_harbor", "trusted_flagger", 82, "A trusted flagger reports recruiting, and a known picture is beside it", at, timedelta(hours=1, minutes=38),
@@ -197,6 +198,7 @@ def plant(now: datetime | None = None, *, many: int = 60) -> dict[str, Any]:
             item("finding", "e-3", finding("pdq", "marsh-pictures", {"in": "whole", "field": "media:m-1"}, "Dusk over the marsh", distance=8, limit=31), at),
             item("finding", "e-3", finding("video", "marsh-videos", frames, "Sun crossing, first cut"), at),
             item("finding", "e-3", finding("part", "marsh-pictures", part, "Reeds by the water"), at),
+            item("finding", "e-3", finding("part", "marsh-videos", then, "Gulls over the pier"), at),
             item("finding", "e-3", finding("url", "recruiting-links", {"in": "whole", "field": "post.links"}, "Recruiters' door", seen="https://join.example/iw", confirmed=False), at),
             item("fired", "e-3", fired, at), item("report", "e-4", report(3), now - timedelta(minutes=40)),
         ),

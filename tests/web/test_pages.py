@@ -202,6 +202,12 @@ def test_the_strip_of_a_video_marks_the_matched_frames(ids: dict[str, int]) -> N
     assert part.count("<figure") == 12
     assert part.count('<figure class="matched"') == 5  # seconds 3 to 7
     assert "3–7 s" in part
+    assert "At 5 s: the marked region" in part
+    assert part.count('class="veil big"') == 1
+    assert 'data-clear="/media/' + sha256 + '.jpg?at=5.0"' in part
+    case = client("mara").get(f"/cases/{ids['main']}").content.decode()
+    assert "at 5 s of this video" in case
+    assert "at 2 s of the known video" in case
 
 
 def test_reveals_are_counted_for_their_owner(ids: dict[str, int]) -> None:
