@@ -132,22 +132,22 @@ GRID = 8
 """Cells a side of a known picture in which agreeing points are counted."""
 ENOUGH, ENOUGH_CELLS = 60, 10
 """Points of a known picture, and cells that they lie in, below which it is not sought in part."""
-LEAST_LARGER = ((12, 5, 0.68), (13, 4, 0.72), (16, 4, 0.48), (17, 6, 0.38), (19, 8, 0.3))
+LEAST_LARGER = ((13, 4, 0.74), (16, 4, 0.55), (18, 6, 0.46), (21, 8, 0.36))
 """Points that must agree, cells that they lie in, and the share that these are of those that should show: any of them will
-do, where the known picture is enlarged by more than `SAME`, as a crop that fills the frame is. A crop of little but sky has
+do, where the known picture is shown larger than `SAME`, as a crop that fills the frame is. A crop of little but sky has
 few points, but nearly all.
 
-All three ladders were set by 15.5 million pairs of strangers, pages of words and scenes that show the same balls in other
-places among them. Enlarged, these reach (12, 4, 0.67), (14, 6, 0.6), (15, 5, 0.5), (16, 6, 0.35) and (19, 4, 0.21)."""
-LEAST_SMALLER = ((15, 6, 0.72), (18, 8, 0.5), (21, 9, 0.42), (26, 11, 0.26), (28, 11, 0.22))
+All three ladders were set by 21 million pairs of strangers, pages of words and scenes that show the same balls in other
+places among them. Enlarged, these reach (15, 8, 0.73) and (20, 9, 0.45)."""
+LEAST_SMALLER = ((15, 6, 0.72), (16, 9, 0.55), (19, 9, 0.36), (22, 11, 0.25))
 """The same where the known picture is made smaller: its small points are gone, and a screenshot has others over some. Strangers
-reach (14, 8, 0.8), (17, 8, 0.53), (24, 14, 0.41) and (25, 11, 0.31)."""
+reach (14, 8, 0.8), (14, 10, 0.53), (18, 6, 0.46), (17, 11, 0.33) and (20, 9, 0.3)."""
 LEAST_SAME = ((14, 4, 0.8), (19, 4, 0.66), (26, 8, 0.56), (48, 16, 0.42))
 """The same where both are at one size: then more is found again of a true copy, and two pages of one type, or two
-screenshots, share letters, buttons and titles with different pictures between; they reach (13, 6, 0.86), (17, 6, 0.67),
-(30, 15, 0.52), (35, 17, 0.5) and (40, 14, 0.39)."""
-SAME = 1.25
-"""How much larger or smaller is still one size."""
+screenshots, share letters, buttons and titles with different pictures between; they reach (13, 6, 0.86), (13, 7, 0.78),
+(18, 9, 0.64), (23, 12, 0.52), (35, 17, 0.5) and (40, 14, 0.39)."""
+SAME = (1 / 1.5, 1.25)
+"""From which scale to which a known picture is shown at its size, more or less."""
 
 
 def match_points(seen: Points, known: Points) -> PartMatch | None:
@@ -155,7 +155,7 @@ def match_points(seen: Points, known: Points) -> PartMatch | None:
     match = agreement(seen, known, min(LEAST_LARGER)[0])
     if match is None:
         return None
-    least = LEAST_LARGER if match.scale > SAME else LEAST_SMALLER if match.scale < 1 / SAME else LEAST_SAME
+    least = LEAST_LARGER if match.scale > SAME[1] else LEAST_SMALLER if match.scale < SAME[0] else LEAST_SAME
     return match if any(match.inliers >= n and match.cells >= c and match.share >= s for n, c, s in least) else None
 
 
