@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from redshank import rows
 from redshank.audit.models import Entry as Logged
-from redshank.banks import imports, rows, services
+from redshank.banks import imports, services
 from redshank.banks.models import Bank, ImportJob
 from redshank.core import BadInput
 from redshank.jobs.services import LEASE, cancel

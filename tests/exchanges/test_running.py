@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
+from redshank import rows
 from redshank.audit.models import Entry as Logged
-from redshank.banks import rows
 from redshank.banks import services as banks
 from redshank.banks.models import Entry, Opinion
 from redshank.core import BadInput, Problem

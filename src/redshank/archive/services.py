@@ -32,6 +32,7 @@ from redshank.core import (
     event_key,
     subject_of,
 )
+from redshank.rows import Among
 
 CLAIM_ROWS = 500
 """Rows of one INSERT; 13 values a row stay below SQLite's 32,766 parameters a statement."""
@@ -108,7 +109,7 @@ def known_ids(keys: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         by_network.setdefault(network, []).append(event_id)
     found: set[tuple[str, str]] = set()
     for network, ids in by_network.items():
-        rows = EventRecord.objects.filter(network=network, event_id__in=ids).values_list("event_id", flat=True)
+        rows = EventRecord.objects.filter(Among(F("event_id"), ids), network=network).values_list("event_id", flat=True)
         found.update((network, event_id) for event_id in rows)
     return found
 
@@ -208,7 +209,7 @@ def labels_of(accounts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], froz
         by_network.setdefault(network, set()).add(account_id)
     found: dict[tuple[str, str], frozenset[str]] = {}
     for network, ids in by_network.items():
-        rows = AccountRecord.objects.filter(network=network, account_id__in=ids).exclude(labels=[])
+        rows = AccountRecord.objects.filter(Among(F("account_id"), ids), network=network).exclude(labels=[])
         for account_id, labels in rows.values_list("account_id", "labels"):
             found[network, account_id] = frozenset(labels)
     return found
@@ -262,7 +263,7 @@ def records_of(keys: Iterable[tuple[str, str]]) -> list[EventRecord]:
         by_network.setdefault(network, set()).add(event_id)
     found: list[EventRecord] = []
     for network, ids in by_network.items():
-        found += EventRecord.objects.filter(network=network, event_id__in=ids)
+        found += EventRecord.objects.filter(Among(F("event_id"), ids), network=network)
     return sorted(found, key=lambda record: (record.at, record.pk))
 
 

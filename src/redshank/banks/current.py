@@ -13,12 +13,10 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -36,6 +34,7 @@ from redshank.banks.parted import parts_at
 from redshank.core import Problem
 from redshank.matching import TermIndex
 from redshank.media.plugins import INSTALLED, PluginIndex, indexes
+from redshank.rows import batched
 
 log = structlog.get_logger(__name__)
 
@@ -51,15 +50,6 @@ MET = 200_000
 """Entries that a process remembers; beyond it forgets them, and asks the store again."""
 BATCH = 800
 """Values asked for in one query: SQLite takes a thousand parameters everywhere."""
-
-T = TypeVar("T")
-
-
-def batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
-    """`items`, so many at a time."""
-    rest = iter(items)
-    while part := tuple(islice(rest, size)):
-        yield part
 
 
 def bump() -> int:

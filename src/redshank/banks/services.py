@@ -25,19 +25,19 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 
 from redshank.audit.services import Step, record
-from redshank.banks.current import BATCH, batched
+from redshank.banks.current import BATCH
 from redshank.banks.current import bump as bump  # noqa: PLC0414 - part of the door
 from redshank.banks.current import known as known  # noqa: PLC0414 - part of the door
 from redshank.banks.frames import pack_frames
 from redshank.banks.models import Bank, Entry, Opinion
 from redshank.banks.parted import keep_points
-from redshank.banks.rows import Turns, pick, put
 from redshank.banks.values import canonical, kinds, weakness
 from redshank.core import BadInput, BankTexts, Problem
 from redshank.matching import ASKED, FILES
 from redshank.media import Frame, ImageHashes, MediaHashes
 from redshank.media.parts import Shown
 from redshank.policies import services as policies
+from redshank.rows import Turns, batched, pick, put
 
 IMPORTED, FRAMES = 10_000, 50_000
 """Entries, and frames of them, that an import commits together at most."""

@@ -53,6 +53,7 @@ from redshank.evasion.gathering import (
 from redshank.evasion.model import Model, Scorer, Tie, bands, load_model
 from redshank.evasion.models import DayCount, NeverTie, News, ProfileRecord, TieRecord
 from redshank.evasion.targets import live_keys, oldest_token, targets
+from redshank.rows import Among
 
 log = structlog.get_logger(__name__)
 
@@ -502,7 +503,7 @@ def standing_ties(accounts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], 
     found: dict[tuple[str, str], tuple[TieRecord, ...]] = {}
     standing = Q(state__in=(TieRecord.State.OPEN, TieRecord.State.CONFIRMED))
     for network, ids in by_network.items():
-        rows = TieRecord.objects.filter(standing, new__network=network, new__account_id__in=ids)
+        rows = TieRecord.objects.filter(standing, Among(F("new__account_id"), ids), new__network=network)
         for tie in rows.select_related("new", "old").order_by("-probability"):
             key = (network, tie.new.account_id)
             found[key] = (*found.get(key, ()), tie)

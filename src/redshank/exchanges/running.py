@@ -29,9 +29,7 @@ from numpy.typing import NDArray
 
 from redshank.audit.services import Step, record
 from redshank.banks import services as banks
-from redshank.banks.current import batched
 from redshank.banks.models import Bank, Entry, Opinion
-from redshank.banks.rows import Turns, pick, put
 from redshank.banks.values import canonical
 from redshank.core import BadInput, Problem
 from redshank.exchanges import services
@@ -51,6 +49,7 @@ from redshank.exchanges.records import (
     short_key,
 )
 from redshank.exchanges.weighing import Diff, too_much
+from redshank.rows import Turns, batched, pick, put
 
 log = structlog.get_logger(__name__)
 

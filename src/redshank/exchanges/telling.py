@@ -15,13 +15,13 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
 
-from redshank.banks.current import batched
 from redshank.banks.models import MatchCount
 from redshank.core import Problem
 from redshank.exchanges import services
 from redshank.exchanges.http import Http
 from redshank.exchanges.models import Claim, Exchange, Telling
 from redshank.exchanges.records import Ask, Said
+from redshank.rows import batched
 
 log = structlog.get_logger(__name__)
 
