@@ -37,7 +37,7 @@ from redshank.core import (
     encode_event,
 )
 from redshank.core.events import Reporter
-from tests.examples.test_kill import store
+from tests.processes import store
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]

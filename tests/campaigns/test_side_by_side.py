@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.campaigns import worker
-from tests.examples.test_kill import ROOT, store
+from tests.processes import call, store
 
 
 @pytest.mark.xdist_group("processes")
 @pytest.mark.django_db
 def test_two_that_are_killed_anywhere_find_what_one_finds_that_is_left_alone(tmp_path: Path) -> None:
     with store(tmp_path) as environ:
-
-        def call(*args: str) -> str:
-            done = subprocess.run(
-                [sys.executable, "-m", *args], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300
-            )
-            assert done.returncode == 0, done.stderr
-            return done.stdout
-
-        call("redshank.cli", "migrate")
-        killed = json.loads(call("tests.campaigns.worker", "11"))
+        call("redshank.cli", "migrate", environ=environ)
+        killed = json.loads(call("tests.campaigns.worker", "11", environ=environ))
     worker.fill()
     for hours in worker.HOURS:
         worker.work(hours)

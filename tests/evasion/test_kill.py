@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.examples.test_kill import ROOT, running, store
+from tests.processes import call, running, store
 
 MANY = 12
 
@@ -18,16 +16,8 @@ MANY = 12
 @pytest.mark.django_db
 def test_kill_9_while_gathering_and_asking(tmp_path: Path) -> None:
     with store(tmp_path) as environ:
-
-        def call(*args: str) -> str:
-            done = subprocess.run(
-                [sys.executable, "-m", *args], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120
-            )
-            assert done.returncode == 0, done.stderr
-            return done.stdout
-
-        call("redshank.cli", "migrate")
-        call("tests.evasion.worker", "fill", str(MANY))
+        call("redshank.cli", "migrate", environ=environ)
+        call("tests.evasion.worker", "fill", str(MANY), environ=environ)
         ahead = 0
         for steps in (1, 8):
             with running("-m", "tests.evasion.worker", "work", str(ahead), environ=environ) as worker:
@@ -37,8 +27,8 @@ def test_kill_9_while_gathering_and_asking(tmp_path: Path) -> None:
                 worker.send_signal(signal.SIGKILL)
                 assert worker.wait() == -signal.SIGKILL
             ahead += 150  # Beyond the lease of the worker that is gone.
-        assert call("tests.evasion.worker", "work", str(ahead))  # It had not come to the end.
-        report = json.loads(call("tests.evasion.worker", "report"))
+        assert call("tests.evasion.worker", "work", str(ahead), environ=environ)  # It had not come to the end.
+        report = json.loads(call("tests.evasion.worker", "report", environ=environ))
     everybody = sorted(f"n{number}" for number in range(MANY))
     assert report["gathered"] == {name: [20, 8] for name in everybody}
     assert report["tied"] == [[name, "likely"] for name in everybody]
