@@ -67,18 +67,6 @@ def test_a_hostile_copy_of_name_and_picture_stays_below_possible(
             assert tie is None or tie.band == ""
 
 
-def test_names_pictures_devices_and_addresses_alone_are_never_likely(index: SuspensionIndex, fitted: Model) -> None:
-    sure = msgspec.structs.replace(fitted, prior_bits=90.0)  # However sure the sum is.
-    for old in PEOPLE[:20]:
-        twin = Profile(
-            number=600_000, handle=old.handle, display_name=old.display_name, avatar=old.avatar, tokens=old.tokens
-        )
-        tie = tie_of(sure, index, twin, old.number)
-        assert tie is not None
-        assert tie.probability > sure.likely
-        assert tie.band != "likely"
-
-
 RICH = person(
     np.random.default_rng(77), 5_000, 3, handle="quietheron_7", display_name="Quiet Heron", bio="clay kilns over the estuary",
     language="de", avatar=bytes(range(32)), banner=bytes(range(64, 96)), links=("kilns.example",), own=("marsh/quietheron_7",),
@@ -143,6 +131,36 @@ def test_each_kind_of_evidence_speaks_for_a_tie_where_it_agrees_and_not_where_it
     assert {k: v for k, v in apart.items() if k not in others} == pytest.approx(
         {k: v for k, v in alike.items() if k not in others}, abs=0.6
     )
+
+
+FACE = {"handle": RICH.handle, "display_name": RICH.display_name, "avatar": RICH.avatar, "banner": RICH.banner}
+
+
+@pytest.mark.parametrize(
+    ("same", "band"),
+    [
+        ({**FACE, "bio": RICH.bio, "language": RICH.language, "links": RICH.links}, ""),
+        ({**FACE, "tokens": RICH.tokens}, "possible"),
+        *(
+            ({"tokens": tuple(one for one in RICH.tokens if one.purpose == purpose)}, "possible")
+            for purpose in PURPOSES
+        ),
+        ({"follows": RICH.follows}, "possible"),
+        ({"followers": RICH.followers, "mentions": RICH.mentions}, "possible"),
+        ({"declared": RICH.own}, "possible"),
+        ({"follows": RICH.follows, "tokens": RICH.tokens}, "likely"),
+        ({"follows": RICH.follows, "bio": RICH.bio}, "likely"),
+        ({"follows": RICH.follows, "followers": RICH.followers}, "likely"),
+    ],
+)
+def test_what_anybody_can_copy_is_never_enough_and_one_kind_never_likely(same: dict[str, object], band: str) -> None:
+    index = SuspensionIndex.build(encode([*PEOPLE, RICH]))
+    sure = msgspec.structs.replace(default_model(), prior_bits=90.0)  # However sure the sum is.
+    new = Profile(number=600_000, **same)  # type: ignore[arg-type]
+    tie = tie_of(sure, index, new, RICH.number)
+    assert tie is not None
+    assert tie.probability > sure.likely
+    assert tie.band == band
 
 
 def test_a_number_that_follows_another_is_measured(index: SuspensionIndex) -> None:

@@ -62,5 +62,11 @@ def test_any_name_has_a_short_ascii_skeleton(name: str) -> None:
         assert 0 <= skeleton.number < 2**32
 
 
+def test_what_lies_beyond_the_cut_counts_nothing() -> None:
+    for skeleton in (handle_skeleton, display_skeleton):
+        assert skeleton("reed " * 40 + "aaa") == skeleton("reed " * 40)
+        assert skeleton("reed" + "\u200b" * 2_100 + "aaa") == skeleton("reed")
+
+
 def test_invisible_names_have_no_skeleton() -> None:
     assert handle_skeleton("\u200d" * 10_000).text == display_skeleton("\u202e" * 10_000).text == ""

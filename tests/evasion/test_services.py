@@ -16,7 +16,7 @@ from redshank.audit.models import Entry
 from redshank.cases.models import Case
 from redshank.cli import main
 from redshank.evasion import services as evasion
-from redshank.evasion.gathering import unpack
+from redshank.evasion.gathering import profile_of, unpack
 from redshank.evasion.model import Model, Tie, save_model
 from redshank.evasion.models import DayCount, News, ProfileRecord, TieRecord
 from redshank.evasion.targets import Targets, targets
@@ -207,7 +207,10 @@ def test_tokens_expire_and_those_of_a_retired_key_are_dropped(settings: Settings
     take([event("account.suspended", "a1")])
     work()
     about = ProfileRecord.objects.get()
-    assert len(unpack(bytes(about.evidence)).tokens) == 2
+    evidence = unpack(bytes(about.evidence))
+    assert len(evidence.tokens) == 2
+    told = evidence.tokens[0].at
+    assert [len(profile_of(evidence, 1, oldest_token=oldest).tokens) for oldest in (told, told + 1)] == [2, 0]
     limits = msgspec.structs.replace(settings.REDSHANK.evasion, token_keys=("q2",))
     settings.REDSHANK = msgspec.structs.replace(settings.REDSHANK, evasion=limits)
     assert evasion.forget_old_tokens(now=NOW) == 1
