@@ -101,6 +101,10 @@ def test_a_damaged_file_is_refused_or_only_misleads(built: SuspensionIndex, tmp_
         for place in random.integers(0, len(good), 30):
             bad[place] ^= int(random.integers(1, 256))
         broken.append(bytes(bad))
+    for place in random.integers(len(good) // 4, len(good) - 300, 20):  # Past the header: only sums can tell.
+        bad = bytearray(good)
+        bad[place : place + 300] = bytes(byte ^ 0x55 for byte in bad[place : place + 300])
+        broken.append(bytes(bad))
     for number, raw in enumerate(broken):
         other = tmp_path / f"bad{number}"
         other.write_bytes(raw)
@@ -115,7 +119,10 @@ def test_a_damaged_file_is_refused_or_only_misleads(built: SuspensionIndex, tmp_
 
 
 def test_an_account_of_which_nothing_is_known_has_no_ties(built: SuspensionIndex) -> None:
-    assert not len(built.search(encode([Profile(number=80_000)])).ids)
+    nothing = encode([Profile(number=80_000)])
+    assert not len(built.search(nothing).ids)
+    beside = SuspensionIndex.build(encode([*PEOPLE[:3], Profile(number=70_000)]))
+    assert not len(beside.search(nothing).ids)
 
 
 def test_an_account_that_follows_five_million_is_searched_like_any_other(built: SuspensionIndex) -> None:
