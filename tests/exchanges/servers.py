@@ -192,12 +192,12 @@ class Ncmec:
     OPTIONS: dict[str, str] = {}
 
     def __init__(self) -> None:
-        self.rows: dict[str, tuple[str, str, int, bool]] = {}
+        self.rows: dict[str, tuple[str, str, int, bool, int]] = {}
         self.page = 2
         self.told: list[tuple[str, str]] = []
 
-    def put(self, key: str, kind: str, value: str, at: int, *, gone: bool = False) -> None:
-        self.rows[key] = (kind, value, at, gone)
+    def put(self, key: str, kind: str, value: str, at: int, *, gone: bool = False, member: int = 42) -> None:
+        self.rows[key] = (kind, value, at, gone, member)
 
     def __call__(self, request: Request) -> Answer:
         if request.headers.get("authorization") != basic(*self.SECRET.split(":")):
@@ -213,12 +213,12 @@ class Ncmec:
         rows = [(key, *row) for key, row in self.rows.items() if since <= row[2] < to]
         at = int(request.query.get("start", 0))
         parts = []
-        for key, kind, value, _at, gone in rows[at : at + self.page]:
+        for key, kind, value, _at, gone, member in rows[at : at + self.page]:
             if gone:
-                parts.append(f"<deletedImage><member id='42'>Some</member><id>{key}</id></deletedImage>")
+                parts.append(f"<deletedImage><member id='{member}'>Some</member><id>{key}</id></deletedImage>")
                 continue
             parts.append(
-                f"<image><member id='42'>Some</member><id>{key}</id><classification>A1</classification><fingerprints>"
+                f"<image><member id='{member}'>Some</member><id>{key}</id><classification>A1</classification><fingerprints>"
                 f"<{kind}>{escape(value)}</{kind}></fingerprints><feedback><affirmativeFeedback type='{kind}'>"
                 f"<members><member id='43'>Other</member></members></affirmativeFeedback></feedback></image>"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import io
 import json
 import threading
@@ -29,12 +30,15 @@ from redshank.banks import current
 from redshank.banks import services as banks
 from redshank.banks.models import Bank, Entry
 from redshank.core import BadInput
+from redshank.exchanges import running
+from redshank.exchanges import services as exchanges
 from redshank.exchanges.models import Exchange
 from redshank.exchanges.services import secret_of as exchange_secret
 from redshank.hma import services
 from redshank.hma.signals import entry_of, types
 from redshank.intake.services import make_key
 from redshank.web.hma import urlpatterns
+from tests.exchanges.servers import Ncmec, Server
 from tests.media.made import distance, encoded, picture, write_video
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -207,7 +211,11 @@ def test_a_bank_takes_part_in_its_share_of_lookups(hma: Hma) -> None:
 def test_bad_questions_are_refused_in_words(hma: Hma, path: str, query: dict[str, str], status: int) -> None:
     answer = hma.ask("GET", path, **query)
     assert answer.status_code == status
-    assert answer.json()["message"]
+    if status == 422:  # A list of what is wrong, field by field.
+        assert all(one["loc"][0] not in query or query[one["loc"][0]] == "perhaps" for one in answer.json())
+        assert all(one["type"] and one["msg"] and "input" in one for one in answer.json())
+    else:
+        assert answer.json()["message"]
 
 
 @pytest.mark.django_db
@@ -397,7 +405,7 @@ def test_coop_makes_fills_and_asks_its_bank(hma: Hma, web: Any) -> None:
 @pytest.mark.django_db
 def test_coop_makes_a_bank_from_an_exchange_and_asks_how_it_stands(hma: Hma) -> None:
     name = "COOP_ORG1_SHARED"
-    assert hma.get("/c/exchanges/apis") == ["fb_threatexchange", "ncmec", "stop_ncii"]
+    assert hma.get("/c/exchanges/apis") == ["fb_threatexchange", "ncmec", "stop_ncii", "tat"]
     schema = hma.get("/c/exchanges/api/fb_threatexchange/schema")
     [field] = schema["config_schema"]["fields"]
     assert (field["name"], field["type"], field["required"]) == ("privacy_group", "number", True)
@@ -421,6 +429,10 @@ def test_coop_makes_a_bank_from_an_exchange_and_asks_how_it_stands(hma: Hma) -> 
         "checkpoint_ts": None, "running_fetch_start_ts": None, "last_fetch_complete_ts": None,
         "last_fetch_succeeded": None, "up_to_date": False, "fetched_items": 0,
     }  # fmt: skip
+    assert hma.ask("PUT", f"/c/bank/{name}", {"name": "ELSEWHERE"}).status_code == 200
+    assert hma.get("/c/exchanges") == [name]  # It keeps its own name, and its bank.
+    assert hma.ask("POST", "/c/exchanges", made).status_code == 403
+    assert hma.ask("PUT", "/c/bank/ELSEWHERE", {"name": name}).status_code == 200
     assert hma.ask("PUT", f"/c/exchange/{name}", {"enabled": False}).json()["enabled"] is False
     assert Exchange.objects.get().paused_at is not None
     assert hma.ask("POST", path, {"credential_json": {}}).json()["has_set_authentification"] is False
@@ -436,6 +448,9 @@ def test_what_is_wrong_with_an_exchange_is_said(hma: Hma) -> None:
     for body in (
         {"bank": "small", "api": "ncmec"}, {"bank": "X", "api": "sample"}, {"bank": "X"}, {"api": "ncmec"},
         {"bank": "X", "api": "ncmec", "api_json": []}, {"bank": "X", "api": "ncmec", "api_json": {"only_esp_ids": [1]}},
+        *({"bank": "X", "api": "ncmec", "api_json": {"environment": "https://a.example", "only_esp_ids": ids}}
+          for ids in ("1", ["1"], [1.5], [True], [-1], 7, None, {"1": 1})),
+        {"bank": "X", "api": "ncmec", "api_json": {"environment": "https://a.example", "enabled": "no"}},
         {"bank": "X", "api": "fb_threatexchange", "api_json": {}},
         {"bank": "X", "api": "fb_threatexchange", "api_json": {"privacy_group": "x"}},
         {"bank": "X", "api": "ncmec", "api_json": {"environment": "http://10.0.0.1/"}},
@@ -447,6 +462,108 @@ def test_what_is_wrong_with_an_exchange_is_said(hma: Hma) -> None:
     assert hma.ask("POST", "/c/exchanges/api/ncmec", {"credential_json": {"user": "u"}}).status_code == 400
     assert hma.ask("GET", "/c/exchanges/api/other").status_code == 400
     assert hma.ask("GET", "/c/exchanges/api/other/schema").status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_the_providers_that_a_client_names_are_taken_from_ncmec(
+    hma: Hma, serve: Callable[[Any], Server], clock: Any
+) -> None:
+    source = Ncmec()
+    for key, member in (("1", 42), ("2", 7), ("3", 42), ("4", 8)):
+        source.put(key, "md5", f"{int(key):032x}", int(clock().timestamp()) - 100, member=member)
+    server = serve(source)
+    config = {"environment": server.url, "only_esp_ids": [42, 7, 42]}
+    assert hma.ask("POST", "/c/exchanges", {"bank": "SHARED", "api": "ncmec", "api_json": config}).status_code == 201
+    user, _, password = Ncmec.SECRET.partition(":")
+    hma.ask("POST", "/c/exchanges/api/ncmec", {"credential_json": {"user": user, "password": password}})
+    assert hma.get("/c/exchange/SHARED")["only_esp_ids"] == [7, 42]
+    exchange = Exchange.objects.get()
+    running.run(exchange, clock=clock)
+    living = Entry.objects.filter(withdrawn_at=None)
+    assert set(living.values_list("value", flat=True)) == {f"{key:032x}" for key in (1, 2, 3)}
+    source.put("3", "md5", f"{3:032x}", int(clock().timestamp()) + 100, gone=True)
+    source.put("4", "md5", f"{4:032x}", int(clock().timestamp()) + 100, gone=True, member=8)
+    clock.pass_(hours=1)
+    exchange.refresh_from_db()
+    running.run(exchange, clock=clock)
+    assert set(living.values_list("value", flat=True)) == {f"{key:032x}" for key in (1, 2)}
+    exchanges.change_exchange(exchange, {"options": {}}, by="user:ada", now=clock())
+    exchange.refresh_from_db()
+    source.put("4", "md5", f"{4:032x}", int(clock().timestamp()) + 100, member=8)
+    clock.pass_(hours=1)
+    running.run(exchange, clock=clock)
+    assert set(living.values_list("value", flat=True)) == {f"{key:032x}" for key in (1, 2, 4)}
+    for bad in ("esp", "1;2", "1,,2", "-1"):
+        with pytest.raises(BadInput, match="members"):
+            exchanges.change_exchange(exchange, {"options": {"members": bad}}, by="user:ada", now=clock())
+    assert hma.ask("DELETE", "/c/bank/SHARED").status_code == 200  # Its exchange goes with it.
+    exchange.refresh_from_db()
+    assert exchange.paused_at is not None
+    assert hma.get("/c/exchanges") == []
+    assert not living.exists()
+
+
+# Code by code, as HMA answers the same requests
+
+
+CODES: tuple[tuple[str, str, Any, int], ...] = (
+    ("OPTIONS", "/c/banks", None, 200), ("PUT", "/c/banks", {}, 405), ("GET", "/c/bank/ONE/signal", None, 405),
+    *(("POST", "/c/banks", body, 422) for body in (
+        {}, {"name": None}, {"name": 5}, {"name": "A", "enabled": "perhaps"}, {"name": "A", "enabled": ""}, {"name": "A", "enabled": 2},
+        {"name": "A", "enabled": 0.5}, {"name": "A", "enabled": []}, {"name": "A", "enabled_ratio": "x"}, {"name": "A", "enabled_ratio": []}, [], "x", 5,
+    )),
+    *(("POST", "/c/banks", body, 201) for body in (
+        {"name": "A1", "enabled": "off"}, {"name": "A2", "enabled": 0.0}, {"name": "A3", "enabled": "Y"}, {"name": "A4", "enabled_ratio": True},
+        {"name": "A5", "enabled_ratio": " .5 "}, {"name": "_A", "enabled_ratio": None}, {"name": "A6", "more": 1},
+    )),
+    ("PUT", "/c/bank/NONE", {"enabled_ratio": "x"}, 422), ("PUT", "/c/bank/NONE", {}, 404), ("PUT", "/c/bank/ONE", [], 422),
+    ("PUT", "/c/bank/ONE", {"name": None, "enabled": None}, 200), ("PUT", "/c/bank/ONE", {"name": ""}, 400),
+    *(("POST", "/c/bank/ONE/signal", body, 400) for body in (
+        {}, {"note": "x"}, {"pdq": ""}, {"pdq": None}, {"pdq": 5}, {"pdq": []}, {"tmk": PDQ}, {"pdq": PDQ, "tmk": "x"}, {"pdq": PDQ, "note": 5},
+    )),
+    ("POST", "/c/bank/NONE/signal", {"pdq": PDQ}, 404),
+    ("GET", f"/c/bank/ONE/content/{'9' * 300}", None, 404), ("DELETE", f"/c/bank/ONE/content/{'9' * 300}", None, 200),
+    ("GET", "/h/hash?url=", None, 400), ("GET", f"/m/raw_lookup?signal={PDQ}&signal_type=pdq&include_distance=", None, 422),
+    ("GET", f"/m/raw_lookup?signal={PDQ}&signal_type=pdq&include_distance=yes", None, 200),
+    *(("POST", "/m/compare", body, 400) for body in ([], "x", 5, {"pdq": None}, {"pdq": [PDQ, None]}, {"pdq": [PDQ, 5]})),
+    ("POST", "/m/compare", {}, 200),
+    ("PUT", "/c/exchange/NONE", {"enabled": "x"}, 422), ("PUT", "/c/exchange/NONE", {"enabled": False}, 404),
+    ("POST", "/c/exchanges/api/none", {}, 400), ("POST", "/c/exchanges/api/ncmec", [], 400),
+    ("POST", "/c/exchanges/api/ncmec", {"credential_json": "x"}, 400), ("POST", "/c/exchanges/api/ncmec", {"credential_json": None}, 200),
+)  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_each_request_is_answered_with_hmas_code(hma: Hma) -> None:
+    hma.bank("ONE")
+    for method, path, body, status in CODES:
+        assert hma.ask(method, path, body).status_code == status, (method, path, body)
+    path = "/hma/c/bank/ONE/signal"
+    for kind, data, status in (
+        ("text/plain", b"{}", 415), ("multipart/form-data; boundary=x", b"--x--", 415), ("application/json", b"{", 400),
+        ("application/problem+json", json.dumps({"pdq": PDQ}).encode(), 200),
+    ):  # fmt: skip
+        assert hma._client.post(path, data, content_type=kind).status_code == status, kind
+    answer = hma._client.post("/hma/c/banks", b'{"name": "A7"}', content_type="text/plain")
+    assert (answer.status_code, answer.json()[0]["type"]) == (422, "model_type")
+    for bypass, status in (("x", 200), ("true", 200)):
+        form = {"photo": io.BytesIO(encoded(picture(3), "PNG"))}
+        assert hma.ask("POST", f"/m/lookup?bypass_coinflip={bypass}", files=form).status_code == status
+
+
+@pytest.mark.django_db
+def test_a_video_that_nothing_here_decodes_is_known_by_its_bytes(hma: Hma, settings: Any) -> None:
+    body = b"frames of a format of tomorrow"
+    signals = {"video_md5": hashlib.md5(body, usedforsecurity=False).hexdigest()}
+    assert hma.ask("POST", "/h/hash", files={"video": io.BytesIO(body)}).json() == signals
+    hma.bank("FILMS")
+    content = hma.ask("POST", "/c/bank/FILMS/content", files={"video": io.BytesIO(body)}).json()["id"]
+    found = hma.ask("POST", "/m/lookup", files={"video": io.BytesIO(body)}).json()
+    assert found == {"video_md5": {"FILMS": [{"bank_content_id": content, "distance": "-"}]}}
+    assert hma.ask("POST", "/h/hash", files={"video": io.BytesIO(b"")}).status_code == 400
+    set_hma(settings, signal_types=("video_md5", "vpdq"))
+    assert hma.ask("POST", "/h/hash", files={"video": io.BytesIO(body)}).status_code == 400
+    assert hma.ask("POST", "/h/hash?types=video_md5", files={"video": io.BytesIO(body)}).json() == signals
 
 
 # Better than HMA

@@ -114,13 +114,18 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+IN_ADDRESS = r"[^\s/?#&]+"
+"""The form of an option that becomes a part of an address, and is to change nothing else in it."""
+
+
 class Option(msgspec.Struct, frozen=True):
-    """Something that must or may be said of a source of one kind."""
+    """Something that must or may be said of a source of one kind. `form`: a regular expression that all of it matches."""
 
     name: str
     about: str
     required: bool = False
     default: str = ""
+    form: str = ""
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):

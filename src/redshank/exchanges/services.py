@@ -161,8 +161,11 @@ def _take(exchange: Exchange, kind: Kind, said: Mapping[str, Any]) -> list[Bank]
         raise Problem("no such option", where=strange[0][:40], hint=hint)
     if missing := [name for name, option in known.items() if option.required and name not in options]:
         raise Problem("an option is missing", where=missing[0], hint=f"It is the {known[missing[0]].about}.")
-    if any(re.search(r"[\s/?#&]", options[name]) for name in ("privacy_group", "collection") if name in options):
-        raise BadInput("an option that would change the address", hint="Give the plain number or id.")
+    for name, given in options.items():
+        if known[name].form and not re.fullmatch(known[name].form, given):
+            raise BadInput(
+                "not what this option takes", where=f"{name}={given[:80]}", hint=f"It is the {known[name].about}."
+            )
     exchange.options = options
     if said["secret"]:
         if any(ord(char) < 32 for char in said["secret"]) or not said["secret"].isascii():

@@ -40,29 +40,42 @@ class Field(msgspec.Struct, frozen=True):
 
 
 class Api(msgspec.Struct, frozen=True):
-    """A kind of exchange as HMA calls it: ours, what is said of one, of its credentials, and how these become our secret."""
+    """A kind of exchange as HMA calls it: ours, what is said of one and of its credentials, and how these become our secret
+    and our options.
+    """
 
     kind: str
     config: tuple[Field, ...]
     credentials: tuple[Field, ...]
     secret: Callable[[Mapping[str, Any]], str]
+    options: Callable[[Mapping[str, Any]], dict[str, str]] = lambda said: {}
 
 
 _NCMEC = (
-    "https://report.cybertip.org/hashsharing", "https://hashsharing.ncmec.org/npo", "https://hashsharing.ncmec.org/exploitative",
-    "https://exttest.cybertip.org/hashsharing", "https://hashsharing-test.ncmec.org/npo",
-    "https://hashsharing-test.ncmec.org/exploitative",
+    "https://report.cybertip.org/hashsharing", "https://report.cybertip.org/exploitative-hashsharing",
+    "https://lesp.ncmec.org/csam-hashsharing", "https://hashsharing.ncmec.org/npo",
+    "https://hashsharing.ncmec.org/exploitative", "https://hashsharing.ncmec.org/generative-ai-csam",
+    "https://hashsharing.ncmec.org/generative-ai-exploitative", "https://exttest.cybertip.org/hashsharing",
+    "https://exttest.cybertip.org/exploitative-hashsharing", "https://betalesp.ncmec.org/csam-hashsharing",
+    "https://hashsharing-test.ncmec.org/npo", "https://hashsharing-test.ncmec.org/exploitative",
+    "https://hashsharing-test.ncmec.org/generative-ai-csam", "https://hashsharing-test.ncmec.org/generative-ai-exploitative",
 )  # fmt: skip
-"""Addresses that a client may choose from; any other is taken as well."""
+"""Addresses that a client may choose from (threatexchange's `NCMECEnvironment`); any other is taken as well."""
 APIS = {
     "fb_threatexchange": Api(
         "threatexchange", (Field("privacy_group", "number", "Number of the privacy group"),),
         (Field("api_token", "string", "App token, as ID|SECRET"),), lambda said: str(said["api_token"]),
+        lambda said: {"privacy_group": str(said["privacy_group"])},
     ),
     "ncmec": Api(
-        "ncmec", (Field("environment", "enum", "Address of the hash sharing service", choices=_NCMEC),),
+        "ncmec",
+        (
+            Field("environment", "enum", "Address of the hash sharing service", choices=_NCMEC),
+            Field("only_esp_ids", "set_of_number", "Only entries of these providers (ESP); empty: all", required=False, default=()),
+        ),
         (Field("user", "string", "Name"), Field("password", "string", "Password")),
         lambda said: f"{said['user']}:{said['password']}",
+        lambda said: {"members": ",".join(str(one) for one in said["only_esp_ids"])},
     ),
     "stop_ncii": Api(
         "stopncii", (),
@@ -71,6 +84,10 @@ APIS = {
             Field("base_url_override", "string", "Another address", required=False),
         ),
         lambda said: f"{said['subscription_key']},{said['fetch_function_key']},",
+    ),
+    "tat": Api(
+        "tcap", (), (Field("username", "string", "Name"), Field("password", "string", "Password")),
+        lambda said: f"{said['username']}:{said['password']}",
     ),
 }  # fmt: skip
 """The kinds of exchange that HMA and we both know, by HMA's name (threatexchange's `SignalExchangeAPI.get_name`)."""
@@ -95,7 +112,7 @@ def set_credentials(name: str, said: Mapping[str, Any], *, by: str, now: datetim
         HmaApi.objects.filter(name=name).delete()
         record([Step(actor=by, step="hma.credentials_unset", object=f"hma_api:{name}")], now=now)
         return
-    _check(known.credentials, said)
+    said = _check(known.credentials, said)
     secret, address = known.secret(said), str(said.get("base_url_override") or "")
     with transaction.atomic():
         sealed = seal(settings.SECRET_KEY, secret.encode(), label=SEALED)
@@ -109,37 +126,41 @@ def set_credentials(name: str, said: Mapping[str, Any], *, by: str, now: datetim
 
 def names() -> list[str]:
     """The names of the exchanges that clients made."""
-    return list(HmaExchange.objects.order_by("whole__name").values_list("whole__name", flat=True))
+    return list(HmaExchange.objects.order_by("name").values_list("name", flat=True))
 
 
 def make(name: str, api_name: str, config: Mapping[str, Any], *, by: str, now: datetime) -> None:
     """Make an exchange, and the HMA bank that it fills. Raises `BadInput`, and as `services.make_bank`."""
     known = api(api_name)
-    plain = {key: value for key, value in config.items() if key not in {"name", "api", "enabled"} and value != []}
-    _check(known.config, plain)
+    enabled = config.get("enabled", True)
+    if not isinstance(enabled, bool):
+        raise BadInput("Failed to parse: 'enabled' is not a boolean")
+    said = _check(known.config, {key: value for key, value in config.items() if key not in {"name", "api", "enabled"}})
     with transaction.atomic():
         whole = services.make_bank(name, 1.0, by=by, now=now)
+        if HmaExchange.objects.filter(name=name).exists():
+            raise services.Taken("Exchange already exists")
         parts = [services.part_of(whole, one, by=by, now=now).name for one in ("pdq", "video_md5")]
         there = HmaApi.objects.filter(name=api_name).first()
         secret = (
             unseal(settings.SECRET_KEY, bytes(there.secret), label=SEALED, where=api_name).decode() if there else ""
         )
-        address = str(plain.pop("environment", "")) or (there.address if there else "")
+        address = str(said.get("environment", "")) or (there.address if there else "")
         free = name[:64]
         while Exchange.objects.filter(name=free).exists():
             free = f"{name[:57]}-{secrets.token_hex(3)}"
         made = exchanges.add_exchange(
-            free, kind=known.kind, banks=parts, address=address, options={key: str(value) for key, value in plain.items()},
+            free, kind=known.kind, banks=parts, address=address, options=known.options(said),
             secret=secret, by=by, now=now,
         )  # fmt: skip
-        HmaExchange.objects.create(exchange=made, whole=whole, api=api_name, config=dict(config))
-        if config.get("enabled") is False:
+        HmaExchange.objects.create(name=name, exchange=made, whole=whole, api=api_name, config=said)
+        if not enabled:
             exchanges.pause(made, by=by, now=now)
 
 
 def get(name: str) -> HmaExchange:
     """The exchange of that name. Raises `NoSuchThing`."""
-    found = HmaExchange.objects.filter(whole__name=name).select_related("exchange", "whole").first()
+    found = HmaExchange.objects.filter(name=name).select_related("exchange", "whole").first()
     if found is None:
         raise NoSuchThing(f"Exchange '{name[:255]}' not found")
     return found
@@ -147,7 +168,8 @@ def get(name: str) -> HmaExchange:
 
 def shown(one: HmaExchange) -> dict[str, Any]:
     """An exchange as HMA shows it."""
-    return {**one.config, "name": one.whole.name, "api": one.api, "enabled": one.exchange.paused_at is None}
+    said = {field.name: one.config.get(field.name, field.default) for field in APIS[one.api].config}
+    return {**said, "name": one.name, "api": one.api, "enabled": one.exchange.paused_at is None}
 
 
 def switch(one: HmaExchange, *, enabled: bool, by: str, now: datetime) -> None:
@@ -161,12 +183,16 @@ def switch(one: HmaExchange, *, enabled: bool, by: str, now: datetime) -> None:
 
 def delete(name: str, *, by: str, now: datetime) -> None:
     """Ask it no more, take all that it gave out of force, and forget its name. One that is not there is gone already."""
+    found = HmaExchange.objects.filter(name=name).select_related("whole").first()
+    if found is not None:
+        delete_bank(found.whole.name, by=by, now=now)
+
+
+def delete_bank(name: str, *, by: str, now: datetime) -> None:
+    """As `services.delete_bank`; the exchange that fills it goes with it."""
     with transaction.atomic():
-        try:
-            found = get(name)
-        except NoSuchThing:
-            return
-        exchanges.pause(found.exchange, by=by, now=now, reason="Deleted through HMA's API.")
+        for one in HmaExchange.objects.filter(whole__name=name).select_related("exchange"):
+            exchanges.pause(one.exchange, by=by, now=now, reason="Deleted through HMA's API.")
         services.delete_bank(name, by=by, now=now)
 
 
@@ -189,14 +215,27 @@ def _seconds(at: datetime | None) -> int | None:
     return None if at is None else int(at.timestamp())
 
 
-def _check(fields: tuple[Field, ...], said: Mapping[str, Any]) -> None:
+def _check(fields: tuple[Field, ...], said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of each field, or its default; of a set, its numbers by size. Raises `BadInput`."""
     known = {field.name: field for field in fields}
     if strange := sorted(set(said) - known.keys()):
         raise BadInput(f"Failed to parse: there is no field '{strange[0][:64]}'")
+    out: dict[str, Any] = {}
     for field in fields:
-        given = said.get(field.name)
-        if given in (None, ""):
+        given = said.get(field.name, field.default)
+        if given in (None, "") and field.default is None:
             if field.required:
                 raise BadInput(f"Failed to parse: '{field.name}' is required")
-        elif isinstance(given, bool) or not isinstance(given, int if field.type == "number" else str):
+            given = None
+        elif given is not field.default and not _fits(field.type, given):
             raise BadInput(f"Failed to parse: '{field.name}' is not a {field.type}")
+        out[field.name] = sorted(set(given)) if field.type == "set_of_number" else given
+    return out
+
+
+def _fits(type_: str, given: Any) -> bool:
+    if type_ == "set_of_number":
+        return isinstance(given, list) and all(_fits("number", one) for one in given)
+    if type_ == "number":
+        return isinstance(given, int) and not isinstance(given, bool) and 0 <= given < 10**18
+    return isinstance(given, str)

@@ -70,15 +70,16 @@ class HmaApi(models.Model):
 
 
 class HmaExchange(models.Model):
-    """An exchange that a client made, and the HMA bank that it fills, of the same name."""
+    """An exchange that a client made, and the HMA bank that it fills: of the same name, until that is renamed."""
 
+    name = models.CharField(max_length=255, unique=True)
     exchange = models.OneToOneField("exchanges.Exchange", on_delete=models.CASCADE, related_name="hma")
     whole = models.OneToOneField(HmaBank, on_delete=models.CASCADE, related_name="exchange")
     api = models.CharField(max_length=64)
     config = models.JSONField(default=dict, help_text="As the client gave it.")
 
     def __str__(self) -> str:
-        return self.whole.name
+        return self.name
 
 
 class HmaSignalType(models.Model):

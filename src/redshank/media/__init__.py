@@ -17,6 +17,7 @@ from redshank.media.hashes import (
     Variant,
     VideoHashes,
     VideoVariant,
+    digests,
 )
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ __all__ = [
     "VideoHashes",
     "VideoMatch",
     "VideoVariant",
+    "digests",
     "fetch",
     "match_videos",
 ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import importlib
 import os
 import resource
@@ -23,10 +22,9 @@ import msgspec
 
 from redshank.core.settings import MediaSettings
 from redshank.media import plugins
-from redshank.media.hashes import ImageHashes, MediaError, MediaHashes, VideoHashes
+from redshank.media.hashes import ImageHashes, MediaError, MediaHashes, VideoHashes, digests
 from redshank.media.sniff import HEAD, sniff
 
-CHUNK = 1024 * 1024
 LATER = 400 * 1024 * 1024
 """Addresses that OpenCV takes when it is loaded, which is not before somebody asks for points. They are added to the bound then."""
 
@@ -106,7 +104,7 @@ def _do(job: Job, file: BinaryIO, limits: MediaSettings) -> Answer:
 
 def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False, points: bool = False) -> MediaHashes:
     """The hashes of an open file, and with `points` those of a picture or of some frames of a video. Raises MediaError; decodes in this process."""
-    digests = _digests(file)
+    sums = digests(file)
     file.seek(0)
     kind, reader = sniff(file.read(HEAD))
     file.seek(0)
@@ -118,7 +116,7 @@ def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False
         plain, mirrored = _points().points_of(picture.gray) if points else (b"", b"")
         signals = plugins.signals_of(file, "photo")
         return ImageHashes(
-            **digests, pdq=hash_, quality=quality, width=picture.width, height=picture.height, variants=variants,
+            **sums, pdq=hash_, quality=quality, width=picture.width, height=picture.height, variants=variants,
             points=plain, mirrored_points=mirrored, signals=signals,
         )  # fmt: skip
     from redshank.media.video import Video
@@ -127,7 +125,7 @@ def hash_file(file: BinaryIO, limits: MediaSettings, *, key_frames: bool = False
     with contextlib.closing(Video(file, reader, limits, stills)) as video:
         frames = video.frames(key_frames=key_frames)
         return VideoHashes(
-            **digests, frames=frames, seconds=video.seconds, width=video.width, height=video.height,
+            **sums, frames=frames, seconds=video.seconds, width=video.width, height=video.height,
             variants=video.variants(frames), signals=plugins.signals_of(file, "video"),
             stills=stills.described(frames) if stills else (),
         )  # fmt: skip
@@ -157,14 +155,6 @@ def _points() -> Any:
     from redshank.media import features
 
     return features
-
-
-def _digests(file: BinaryIO) -> dict[str, str]:
-    sums = {name: hashlib.new(name, usedforsecurity=False) for name in ("sha256", "md5", "sha1", "sha512")}
-    while chunk := file.read(CHUNK):
-        for one in sums.values():
-            one.update(chunk)
-    return {name: one.hexdigest() for name, one in sums.items()}
 
 
 def _load() -> None:

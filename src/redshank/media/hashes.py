@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import msgspec
 
 from redshank.core.errors import BadInput
+
+CHUNK = 1024 * 1024
+"""Bytes read at a time."""
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -105,6 +110,15 @@ def stills_of(seen: MediaHashes) -> Iterator[tuple[float | None, bytes, str]]:
         for still in seen.stills:
             yield still.second, still.points, ""
             yield still.second, still.mirrored_points, "mirrored"
+
+
+def digests(file: BinaryIO) -> dict[str, str]:
+    """SHA-256, MD5, SHA-1 and SHA-512 of an open file's bytes from where it stands on, in hex, by name. Nothing is decoded."""
+    sums = {name: hashlib.new(name, usedforsecurity=False) for name in ("sha256", "md5", "sha1", "sha512")}
+    while chunk := file.read(CHUNK):
+        for one in sums.values():
+            one.update(chunk)
+    return {name: one.hexdigest() for name, one in sums.items()}
 
 
 class MediaError(BadInput):

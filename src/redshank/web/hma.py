@@ -15,7 +15,7 @@ import math
 import random
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ from redshank.core import BadInput, Problem
 from redshank.hma import collaborations, services
 from redshank.hma.signals import CONTENT_TYPES, PHOTO, VIDEO, SignalType, signal_of, types
 from redshank.intake.services import key_of
-from redshank.media import FetchError, ImageHashes, MediaError, MediaHashes, fetch
+from redshank.matching import FILES
+from redshank.media import FetchError, ImageHashes, MediaError, MediaHashes, VideoHashes, digests, fetch
 from redshank.web import previews
 from redshank.web.health import address_of
 
@@ -51,6 +52,14 @@ class _Refused(Exception):
     def __init__(self, status: int, message: str) -> None:
         self.status = status
         super().__init__(message)
+
+
+class _Unfit(Exception):
+    """The answer is 422 with what is wrong with each field, listed as HMA's (pydantic's) errors are: type, loc, msg, input."""
+
+    def __init__(self, *wrong: dict[str, Any]) -> None:
+        self.wrong = wrong
+        super().__init__(*(one["msg"] for one in wrong))
 
 
 class _Request(HttpRequest):
@@ -72,8 +81,10 @@ def _route(pattern: str, *, open_to_all: bool = False, **methods: View) -> URLPa
             return _error(404, "The setting hma.enabled is off.")
         view = methods.get((request.method or "").lower().replace("head", "get"))
         if view is None:
-            response = _error(405, "The method is not allowed for the requested URL.")
-            response["Allow"] = ", ".join(sorted(method.upper() for method in methods))
+            asks = request.method == "OPTIONS"
+            response = HttpResponse() if asks else _error(405, "The method is not allowed for the requested URL.")
+            heads = ["OPTIONS", *(["HEAD"] if "get" in methods else [])]
+            response["Allow"] = ", ".join(sorted([*(method.upper() for method in methods), *heads]))
             return response
         try:
             if not open_to_all:
@@ -84,6 +95,8 @@ def _route(pattern: str, *, open_to_all: bool = False, **methods: View) -> URLPa
             if refused.status == 401:
                 response["WWW-Authenticate"] = 'Bearer realm="hma"'
             return response
+        except _Unfit as unfit:
+            return JsonResponse(unfit.wrong, status=422, safe=False)
         except services.NoSuchThing as problem:
             return _error(404, problem.what)
         except services.Taken as problem:
@@ -101,7 +114,7 @@ def _route(pattern: str, *, open_to_all: bool = False, **methods: View) -> URLPa
     return re_path(f"^hma/*{regex}$" if not pattern else f"^hma/+{regex}$", serve, name=name)
 
 
-_CAPTURED = {"bank": "[^/]{1,255}", "exchange": "[^/]{1,255}", "content": r"\d{1,18}", "name": "[^/]{1,64}"}
+_CAPTURED = {"bank": "[^/]{1,255}", "exchange": "[^/]{1,255}", "content": r"\d{1,1000}", "name": "[^/]{1,64}"}
 
 
 def _answer(found: Answer) -> HttpResponseBase:
@@ -158,27 +171,36 @@ def _site_map(request: HttpRequest) -> Answer:
 
 
 def _hash_get(request: HttpRequest) -> Answer:
-    url = request.GET.get("url")
-    if not url:
-        raise _Refused(422, "url is required")
-    with _fetched(url) as place:
-        return _signals(*_hashed(place, request.GET.get("content_type")), request.GET.get("types"))
+    asked = _fitting(request.GET.dict(), {"url": _text, "content_type": _text, "types": _text}, required={"url"})
+    with _fetched(asked["url"]) as place:
+        return _signals(*_hashed(place, asked["content_type"], asked["types"]))
 
 
 def _hash_post(request: HttpRequest) -> Answer:
     with _uploaded(request) as (place, content_type):
-        return _signals(*_hashed(place, content_type), request.GET.get("types"))
+        return _signals(*_hashed(place, content_type, request.GET.get("types")))
 
 
-def _hashed(place: Path, content_type: str | None) -> tuple[MediaHashes, str]:
-    """The hashes of a file, and its content type: as the client says, else as its bytes say."""
+def _hashed(place: Path, content_type: str | None, asked: str | None) -> tuple[MediaHashes, list[SignalType]]:
+    """The hashes of a file, and the signal types asked for of its content type: that is as the client says, else as its bytes say.
+
+    What is to be a video and is known again by its bytes alone is not decoded: any file has those hashes, as with HMA.
+    """
     if content_type and content_type not in CONTENT_TYPES:
         raise _Refused(400, f"no such content_type: '{content_type[:64]}'")
+    found = _types(content_type, asked) if content_type else []
+    if content_type == VIDEO and all(one.kind in FILES for one in found) and place.stat().st_size:
+        with place.open("rb") as file:
+            sums = digests(file)
+        return VideoHashes(
+            sha256=sums["sha256"], md5=sums["md5"], sha1=sums["sha1"], sha512=sums["sha512"], frames=(), seconds=0,
+            width=0, height=0,
+        ), found  # fmt: skip
     try:
         hashes = previews.hashes(place)
     except MediaError as error:  # It names the file by our place for it.
         raise _Refused(400, f"{error.what}. {error.hint}" if error.hint else error.what) from None
-    return hashes, content_type or (PHOTO if isinstance(hashes, ImageHashes) else VIDEO)
+    return hashes, found or _types(PHOTO if isinstance(hashes, ImageHashes) else VIDEO, asked)
 
 
 def _types(content_type: str, asked: str | None) -> list[SignalType]:
@@ -198,8 +220,8 @@ def _types(content_type: str, asked: str | None) -> list[SignalType]:
     return [fitting[name] for name in names]
 
 
-def _signals(hashes: MediaHashes, content_type: str, asked: str | None) -> dict[str, str]:
-    return {one.name: signal_of(hashes, one) for one in _types(content_type, asked)}
+def _signals(hashes: MediaHashes, asked: Iterable[SignalType]) -> dict[str, str]:
+    return {one.name: signal_of(hashes, one) for one in asked}
 
 
 @contextmanager
@@ -242,35 +264,39 @@ def _uploaded(request: HttpRequest) -> Iterator[tuple[Path, str]]:
 
 
 def _raw_lookup(request: HttpRequest) -> Answer:
-    signal, name = request.GET.get("signal"), request.GET.get("signal_type")
-    if signal is None or name is None:
-        raise _Refused(422, "signal and signal_type are required")
-    found = _of_banks(_match(name, signal), request.GET.get("banks"))
-    if _truth(request.GET.get("include_distance", "false")):
+    fields = {"signal": _text, "signal_type": _text, "banks": _text, "include_distance": _truth}
+    asked = _fitting(request.GET.dict(), fields, required={"signal", "signal_type"})
+    found = _of_banks(_match(asked["signal_type"], asked["signal"]), asked["banks"])
+    if asked["include_distance"]:
         return {"matches": [_match_out(one) for one in found]}
     return {"matches": [one.content for one in found]}
 
 
 def _lookup_get(request: HttpRequest) -> Answer:
-    url, signal, name = (request.GET.get(field) for field in ("url", "signal", "signal_type"))
-    if url:
-        with _fetched(url) as place:
-            found = _lookup_media(request, *_hashed(place, request.GET.get("content_type")))
+    texts = dict.fromkeys(("url", "content_type", "types", "signal", "signal_type"), _text)
+    asked = _fitting(request.GET.dict(), {**texts, "bypass_coinflip": _truth})
+    signal, name, bypass = asked["signal"], asked["signal_type"], bool(asked["bypass_coinflip"])
+    if asked["url"]:
+        with _fetched(asked["url"]) as place:
+            found = _lookup_media(request, *_hashed(place, asked["content_type"], asked["types"]), bypass=bypass)
         return found if name is None else found.get(name, {})
     if not signal or not name:
         raise _Refused(400, "Either url or both signal and signal_type are required")
-    return _by_bank(request, _match(name, signal))
+    return _by_bank(request, _match(name, signal), bypass=bypass)
 
 
 def _lookup_post(request: HttpRequest) -> Answer:
+    bypass = request.GET.get("bypass_coinflip") == "true"
     with _uploaded(request) as (place, content_type):
-        return _lookup_media(request, *_hashed(place, content_type))
+        hashed = _hashed(place, content_type, request.GET.get("types"))
+        return _lookup_media(request, *hashed, bypass=bypass)
 
 
-def _lookup_media(request: HttpRequest, hashes: MediaHashes, content_type: str) -> dict[str, Any]:
-    names = [one.name for one in _types(content_type, request.GET.get("types"))]
-    found = services.match_media(hashes, names, now=timezone.now())
-    return {name: _by_bank(request, near) for name, near in found.items()}
+def _lookup_media(
+    request: HttpRequest, hashes: MediaHashes, asked: Iterable[SignalType], *, bypass: bool
+) -> dict[str, Any]:
+    found = services.match_media(hashes, [one.name for one in asked], now=timezone.now())
+    return {name: _by_bank(request, near, bypass=bypass) for name, near in found.items()}
 
 
 def _match(name: str, signal: str) -> list[services.Near]:
@@ -281,9 +307,10 @@ def _match(name: str, signal: str) -> list[services.Near]:
         raise _Refused(400, f"invalid signal: {problem.what}") from None
 
 
-def _by_bank(request: HttpRequest, found: Collection[services.Near]) -> dict[str, list[dict[str, Any]]]:
-    """Matches by bank, of contents in force, and of banks that this lookup is held against: each by its ratio."""
-    bypass = _truth(request.GET.get("bypass_coinflip", "false"))
+def _by_bank(
+    request: HttpRequest, found: Collection[services.Near], *, bypass: bool
+) -> dict[str, list[dict[str, Any]]]:
+    """Matches by bank, of contents in force, and of banks that this lookup is held against: each by its ratio, or all (`bypass`)."""
     coin = 0.0 if bypass else random.Random(request.GET.get("seed")).random()  # noqa: S311 - sampling, and repeatable
     out: dict[str, list[dict[str, Any]]] = {}
     for one in _of_banks(found, request.GET.get("banks")):
@@ -346,29 +373,24 @@ def _bank(request: HttpRequest, bank: str) -> Answer:
 
 
 def _bank_create(request: _Request) -> Answer:
-    body = _json(request)
-    name = body.get("name")
-    if not isinstance(name, str):
-        raise _Refused(422, "name is required")
-    ratio = _number(body, "enabled_ratio", status=422)
+    said = _fitting(_body(request), _BANK, required={"name"})
+    ratio = said["enabled_ratio"]
     if ratio is None:
-        ratio = 1.0 if _flag(body, "enabled") is not False else 0.0
-    made = services.make_bank(name, ratio, by=request.actor, now=timezone.now())
+        ratio = 0.0 if said["enabled"] is False else 1.0
+    made = services.make_bank(said["name"], ratio, by=request.actor, now=timezone.now())
     return JsonResponse(_config(services.config_of(made)), status=201)
 
 
 def _bank_update(request: _Request, bank: str) -> Answer:
-    body = _json(request)
-    name, ratio, enabled = body.get("name"), _number(body, "enabled_ratio", status=422), _flag(body, "enabled")
-    if name is not None and not isinstance(name, str):
-        raise _Refused(422, "name is a text")
-    if ratio is None and enabled is not None:
-        ratio = float(enabled)
-    return _config(services.change_bank(bank, new_name=name, ratio=ratio, by=request.actor, now=timezone.now()))
+    said = _fitting(_body(request), _BANK)
+    ratio = said["enabled_ratio"]
+    if ratio is None and said["enabled"] is not None:
+        ratio = float(said["enabled"])
+    return _config(services.change_bank(bank, new_name=said["name"], ratio=ratio, by=request.actor, now=timezone.now()))
 
 
 def _bank_delete(request: _Request, bank: str) -> Answer:
-    services.delete_bank(bank, by=request.actor, now=timezone.now())
+    collaborations.delete_bank(bank, by=request.actor, now=timezone.now())
     return {"message": "Done"}
 
 
@@ -382,15 +404,14 @@ def _config(bank: services.BankConfig) -> dict[str, Any]:
 def _content_add(request: _Request, bank: str) -> Answer:
     found = services.get_bank(bank)
     url = request.GET.get("url")
-    is_json = request.content_type == "application/json" and bool(request.body)
-    given: Mapping[str, Any] = _json(request) if is_json else request.POST
+    given: Mapping[str, Any] = _json(request) if _is_json(request) else request.POST
     metadata, note = _metadata(given.get("metadata")), _note(given.get("note"))
     if url:
         with _fetched(url) as place:
-            signals = _signals(*_hashed(place, request.GET.get("content_type")), request.GET.get("types"))
+            signals = _signals(*_hashed(place, request.GET.get("content_type"), request.GET.get("types")))
     elif request.FILES:
         with _uploaded(request) as (place, content_type):
-            signals = _signals(*_hashed(place, content_type), request.GET.get("types"))
+            signals = _signals(*_hashed(place, content_type, request.GET.get("types")))
     else:
         raise _Refused(400, "Neither `url` nor multipart file upload was received")
     return _add(request, found, signals, metadata, note)
@@ -470,6 +491,8 @@ def _metadata(given: Any) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise _Refused(400, "metadata should be a json object")
     given.pop("collab", None)
+    if "json_data" in given:  # Its own name within HMA, which it takes as well.
+        given["json"] = given.pop("json_data")
     for name, value in given.items():
         if name not in {"content_id", "content_uri", "json"}:
             raise _Refused(400, f"Invalid metadata: {name[:64]} is no field of it")
@@ -572,8 +595,8 @@ def _exchange(request: HttpRequest, exchange: str) -> Answer:
 
 
 def _exchange_update(request: _Request, exchange: str) -> Answer:
+    enabled = _fitting(_body(request), {"enabled": _truth})["enabled"]
     found = collaborations.get(exchange)
-    enabled = _flag(_json(request), "enabled")
     if enabled is not None:
         collaborations.switch(found, enabled=enabled, by=request.actor, now=timezone.now())
     return collaborations.shown(found)
@@ -591,7 +614,15 @@ def _exchange_status(request: HttpRequest, exchange: str) -> Answer:
 # Reading what a client sent
 
 
+def _is_json(request: HttpRequest) -> bool:
+    kind = request.content_type or ""
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
 def _json(request: HttpRequest) -> dict[str, Any]:
+    """The object in the body. A page of another site cannot send one of this content type without asking first (CORS)."""
+    if not _is_json(request):
+        raise _Refused(415, "The body is no JSON by its Content-Type, which must be 'application/json'.")
     try:
         body = json.loads(request.body)
     except RequestDataTooBig:
@@ -603,32 +634,88 @@ def _json(request: HttpRequest) -> dict[str, Any]:
     return body
 
 
-def _number(
-    body: Mapping[str, Any], field: str, kind: Callable[[Any], float] = float, *, status: int = 400
-) -> float | None:
+def _body(request: HttpRequest) -> Any:
+    """What the body says, for `_fitting` to judge: nothing where it is no JSON."""
+    if not _is_json(request):
+        return None
+    try:
+        return json.loads(request.body)
+    except RequestDataTooBig:
+        raise _Refused(413, "The body is too large") from None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _fitting(
+    given: Any, fields: Mapping[str, Callable[[Any], Any]], *, required: Collection[str] = ()
+) -> dict[str, Any]:
+    """What `given` says of each of `fields`, None where it says nothing. Raises `_Unfit` with all that is wrong with it."""
+    if not isinstance(given, dict):
+        raise _Unfit({"type": "model_type", "loc": [], "msg": "Input should be a valid dictionary", "input": given})
+    out: dict[str, Any] = dict.fromkeys(fields)
+    wrong = []
+    for name, read in fields.items():
+        if name not in given:
+            if name in required:
+                wrong.append({"type": "missing", "loc": [name], "msg": "Field required", "input": given})
+        elif given[name] is not None or name in required:
+            try:
+                out[name] = read(given[name])
+            except BadInput as problem:
+                type_, msg = problem.where, problem.what
+                wrong.append({"type": type_, "loc": [name], "msg": msg, "input": given[name]})
+    if wrong:
+        raise _Unfit(*wrong)
+    return out
+
+
+def _text(given: Any) -> str:
+    if not isinstance(given, str):
+        raise BadInput("Input should be a valid string", where="string_type")
+    return given
+
+
+def _truth(given: Any) -> bool:
+    said = given.lower() if isinstance(given, str) else given
+    if not isinstance(said, bool | int | float | str) or (isinstance(said, float) and said not in {0, 1}):
+        raise BadInput("Input should be a valid boolean", where="bool_type")
+    if said not in _TRUE | _FALSE:
+        raise BadInput("Input should be a valid boolean, unable to interpret input", where="bool_parsing")
+    return said in _TRUE
+
+
+_TRUE, _FALSE = {1, "true", "1", "yes", "on", "t", "y"}, {0, "false", "0", "no", "off", "f", "n"}
+"""What stands for yes and no (pydantic's `bool`); `True` is 1."""
+
+
+def _real(given: Any) -> float:
+    if not isinstance(given, bool | int | float | str):
+        raise BadInput("Input should be a valid number", where="float_type")
+    try:
+        number = float(given)
+    except (ValueError, OverflowError):
+        raise BadInput(
+            "Input should be a valid number, unable to parse string as a number", where="float_parsing"
+        ) from None
+    if not math.isfinite(number):
+        raise BadInput("Input should be a finite number", where="finite_number")
+    return number
+
+
+_BANK = {"name": _text, "enabled_ratio": _real, "enabled": _truth}
+
+
+def _number(body: Mapping[str, Any], field: str, kind: Callable[[Any], float] = float) -> float | None:
     given = body.get(field)
     if given is None:
         return None
     try:
         number = kind(given)
     except (TypeError, ValueError, OverflowError):
-        raise _Refused(status, f"Invalid {field}: '{str(given)[:64]}'") from None
+        raise _Refused(400, f"Invalid {field}: '{str(given)[:64]}'") from None
     if not math.isfinite(number):
-        raise _Refused(status, f"Invalid {field}: '{str(given)[:64]}'")
+        raise _Refused(400, f"Invalid {field}: '{str(given)[:64]}'")
     return number
-
-
-def _flag(body: Mapping[str, Any], field: str) -> bool | None:
-    given = body.get(field)
-    return given if given is None or isinstance(given, bool) else _truth(str(given))
-
-
-def _truth(given: str) -> bool:
-    if given.lower() in {"true", "1", "yes", "on", "t", "y"}:
-        return True
-    if given.lower() in {"false", "0", "no", "off", "f", "n", ""}:
-        return False
-    raise _Refused(422, "invalid boolean parameter - prefer true/false")
 
 
 urlpatterns: list[URLPattern] = [

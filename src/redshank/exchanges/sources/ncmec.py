@@ -7,7 +7,7 @@ so the checkpoint moves only when a whole stretch of time was read; until then i
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
@@ -30,6 +30,7 @@ def _headers(ask: Ask) -> dict[str, str]:
 def fetch(ask: Ask) -> Iterator[Page]:
     """What changed from `since` to `to` (seconds since 1970), by 1,000 entries."""
     base = ask.address.rstrip("/")
+    members = {int(one) for one in ask.options.get("members", "").split(",") if one.strip()}
     checkpoint = ask.checkpoint or {}
     since, onward = int(checkpoint.get("since", 0)), str(checkpoint.get("next", ""))
     to = int((ask.now - SETTLED).timestamp())
@@ -60,7 +61,7 @@ def fetch(ask: Ask) -> Iterator[Page]:
             record
             for part in ("images", "videos")
             for entry in root.iterfind(f"{part}/*")
-            for record in _records(entry)
+            for record in _records(entry, members)
         ]
         yield Page(
             records=tuple(records), checkpoint=midway if further else done, reached=_time(since if further else to)
@@ -84,12 +85,15 @@ def parse(body: bytes) -> ET.Element:
     return root
 
 
-def _records(entry: ET.Element) -> list[Record | Aside]:
+def _records(entry: ET.Element, members: Set[int]) -> list[Record | Aside]:
+    """What an entry says, fingerprint by fingerprint; nothing where its provider is none of `members`, and they are not empty."""
     member = entry.find("member")
     number = (entry.findtext("id") or "").strip()
     if member is None or not member.get("id") or not number:
         return [Aside("", ET.tostring(entry, encoding="unicode")[:200], "an entry without id or member")]
     own = member.get("id", "")
+    if members and not (own.strip().isdecimal() and int(own) in members):
+        return []
     if entry.tag.lower().startswith("deleted"):
         return [Record(key=f"{own}-{number}:{name}", kind=kind, gone=True) for name, kind in KINDS.items()]
     words = _feedback(entry)
@@ -151,6 +155,13 @@ KIND = Kind(
     fetch=fetch,
     tell=tell,
     takes=("agrees", "disagrees"),
-    options=(Option("reason", "GUID of the reason that is given when we disagree"),),
+    options=(
+        Option("reason", "GUID of the reason that is given when we disagree"),
+        Option(
+            "members",
+            "numbers of the providers (ESP) whose entries are taken, by commas; empty: all",
+            form=r"[0-9]{1,18}(?:\s*,\s*[0-9]{1,18})*",
+        ),
+    ),
     secret="USER:PASSWORD",  # noqa: S106 - says what it is
 )

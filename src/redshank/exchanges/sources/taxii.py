@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from redshank.exchanges.http import HttpError
-from redshank.exchanges.records import Ask, Kind, Option, Page, Said, SourceError, StaleError
+from redshank.exchanges.records import IN_ADDRESS, Ask, Kind, Option, Page, Said, SourceError, StaleError
 from redshank.exchanges.sources.stix import records_of, time_of
 
 PAGE = 1000
@@ -104,7 +104,7 @@ KIND = Kind(
     about="TAXII 2.1 collection",
     fetch=fetch,
     tell=tell,
-    options=(Option("collection", "id of the collection", required=True),),
+    options=(Option("collection", "id of the collection", required=True, form=IN_ADDRESS),),
     secret="USER:PASSWORD, or a bearer token; empty for none",  # noqa: S106 - says what it is
     full_days=7,
 )

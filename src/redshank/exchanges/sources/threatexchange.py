@@ -11,7 +11,19 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from redshank.exchanges.http import HttpError, form
-from redshank.exchanges.records import Aside, Ask, Kind, Option, Page, Record, Said, SourceError, Word, at_text
+from redshank.exchanges.records import (
+    IN_ADDRESS,
+    Aside,
+    Ask,
+    Kind,
+    Option,
+    Page,
+    Record,
+    Said,
+    SourceError,
+    Word,
+    at_text,
+)
 
 PAGE = 500
 KINDS = {
@@ -119,7 +131,7 @@ KIND = Kind(
     fetch=fetch,
     tell=tell,
     address="https://graph.facebook.com/v26.0",
-    options=(Option("privacy_group", "number of the privacy group", required=True),),
+    options=(Option("privacy_group", "number of the privacy group", required=True, form=IN_ADDRESS),),
     secret="app token, as ID|SECRET",  # noqa: S106 - says what it is
     keeps_days=85,  # It names what was deleted for 90 days.
 )
