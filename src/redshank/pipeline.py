@@ -707,16 +707,37 @@ def look_back(*, now: datetime, settled: timedelta = lookback.SETTLED) -> int:
     entries = lookback.due(now=now, settled=settled)
     if not entries:
         return 0
+    found = _walk_all_again(lookback.find(entries, now=now), now=now)
+    lookback.done(entries, now=now)
+    log.info("lookback.done", entries=len(entries), events=found)
+    return len(entries)
+
+
+def look_back_for_parts(*, now: datetime) -> int:
+    """Seek parts of entries that were sought as a whole in some of what was seen; give how many entries were sought.
+
+    Each call goes on where the last one ended, or was killed.
+    """
+    parts = lookback.parts_due()
+    if parts is None:
+        return 0
+    events, below = lookback.find_parts(parts)
+    found = _walk_all_again(events, now=now)
+    lookback.parts_done(parts, below)
+    log.info("lookback.parts_done", entries=len(parts.entries), events=found, below=below)
+    return len(parts.entries)
+
+
+def _walk_all_again(events: Iterable[tuple[str, str]], *, now: datetime) -> int:
+    """Look at walked events with what is known by now; give in how many there was something new."""
     known = banks.known(fresh=True)
     found = 0
-    for network, event_id in lookback.find(entries, now=now):
+    for network, event_id in events:
         try:
             found += _walk_again(network, event_id, known, now=now)
         except Exception:
             log.exception("lookback.failed", event_key=event_key(network, event_id))
-    lookback.done(entries, now=now)
-    log.info("lookback.done", entries=len(entries), events=found)
-    return len(entries)
+    return found
 
 
 def _walk_again(network: str, event_id: str, known: Known, *, now: datetime) -> bool:

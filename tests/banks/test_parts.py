@@ -22,7 +22,7 @@ from redshank.media import Hasher, ImageHashes, VideoHashes
 from redshank.media.child import hash_file
 from redshank.media.features import Stills
 from redshank.media.parts import telling
-from redshank.pipeline import accept, look_back, walk_waiting
+from redshank.pipeline import accept, look_back, look_back_for_parts, walk_waiting
 from tests.banks.conftest import NOW, post
 from tests.media.test_parts import KNOWN, PICTURES, cropped, lies, points, within
 
@@ -186,13 +186,13 @@ def keeping(settings, *, days):
     return replace(settings.REDSHANK, banks=replace(settings.REDSHANK.banks, keep_points_days=days))
 
 
-def sent(image):
+def sent(image, id_="e1"):
     """An event with a picture, as it comes in."""
     out = io.BytesIO()
     image.save(out, "JPEG", quality=85)
     media = [{"id": "m1", "data": base64.b64encode(out.getvalue()).decode()}]
-    body = {"id": "e1", "type": "post.created", "network": "marsh", "at": NOW.isoformat()}
-    return msgspec.json.encode(body | {"account": {"id": "a1"}, "post": {"id": "p1", "media": media}})
+    body = {"id": id_, "type": "post.created", "network": "marsh", "at": NOW.isoformat()}
+    return msgspec.json.encode(body | {"account": {"id": "a1"}, "post": {"id": f"p-{id_}", "media": media}})
 
 
 @pytest.mark.django_db(transaction=True)
@@ -203,10 +203,12 @@ def test_what_was_seen_before_is_found_in_part_when_it_becomes_known(make, setti
         assert walk_waiting(now=NOW, limit=10, hasher=hasher) == 1
     bank, added = make("pdq", hashed(PICTURES[0]).pdq, name="partial", severity=4, partial=True)
     assert look_back(now=NOW, settled=timedelta(0)) == 1
+    assert look_back_for_parts(now=NOW) == 0, "there are no points of a hash"
     assert not Case.objects.exists()
     services.add_entries(bank, [new(PICTURES[0]), new(PICTURES[5])], by="system", now=NOW)
     for _ in range(2):
         assert look_back(now=NOW, settled=timedelta(0)) == 2
+        assert [look_back_for_parts(now=NOW) for _ in "ab"] == [2, 0]
         finding = Case.objects.get().items.get(kind="finding").body
         assert (finding["kind"], finding["match"]["entry"], finding["match"]["how"]) == (
             "part",

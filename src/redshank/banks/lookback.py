@@ -2,7 +2,8 @@
 
 The idea: the walk writes a row in its own transaction, so that nothing is lost and writers need not know of each other. A worker
 turns each hour that is over, and then each day, into files that are mapped and searched by distance (`segment`); what
-has no file yet is read from the rows. The files can be deleted at any time: they are made again.
+has no file yet is read from the rows. The files can be deleted at any time: they are made again. Parts are sought in the
+points that are kept, some of these at a time, from the newest back; how far that is stands beside each entry.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import msgspec
 import numpy as np
 import structlog
 from django.conf import settings
-from django.db.models import Min
+from django.db import transaction
+from django.db.models import F, Min, QuerySet
 
 from redshank.banks import segment
 from redshank.banks.detect import media_of
@@ -29,6 +31,7 @@ from redshank.core import Event, Problem
 from redshank.matching import FILES
 from redshank.media import ImageHashes, MediaHashes, VideoHashes
 from redshank.media.hashes import Still
+from redshank.rows import Among, batched
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +43,12 @@ SETTLED = timedelta(seconds=15)
 """An entry is sought so long after it was added: by then whoever walks knows it, or has left a row."""
 ENTRIES, VIDEOS = 5000, 200
 """Entries that are sought together; of videos fewer, as each has hundreds of hashes."""
+POINTS_BYTES = 64 * 1024 * 1024
+"""Points of entries that are sought together, packed, at most, or few more; looked up they take four times as much."""
+POINTS, READ = 1000, 50
+"""Things seen in whose points parts are sought in one step, and that are read together: a video's points may take 600 kB."""
+NEWEST = 2**63 - 1
+"""Above every row: nothing of the past was looked at yet."""
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
@@ -49,6 +58,25 @@ class _Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     hashes: MediaHashes | None = None
     pdq: str = ""
     digests: tuple[str, ...] = ()
+
+
+class Sought(msgspec.Struct, frozen=True, gc=False):
+    """What of an entry is sought: `value` is canonical for a bank of `kind`, `frames` a video's, packed; hashes within `limit` bits."""
+
+    id: int
+    kind: str
+    value: str
+    weak: bool
+    limit: int
+    frames: bytes = b""
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """Entries, by id, of which parts are sought together in what was seen below the row `below`; `index` holds their points."""
+
+    entries: tuple[int, ...]
+    below: int
+    index: PartIndex
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -109,23 +137,35 @@ def hashes_of(network: str, event_id: str) -> dict[str, MediaHashes]:
     return out
 
 
-def due(*, now: datetime, limit: int = ENTRIES, settled: timedelta = SETTLED) -> list[Entry]:
+def due(*, now: datetime, limit: int = ENTRIES, settled: timedelta = SETTLED) -> list[Sought]:
     """Entries that have not been sought in the past, bank by bank, the oldest first. Those of harmless or switched-off banks wait."""
-    out: list[Entry] = []
-    for bank in Bank.objects.filter(kind__in=KINDS, active=True, negative=False).order_by("pk"):
+    usual = settings.REDSHANK.media.pdq_limit
+    out: list[Sought] = []
+    for bank in _banks().filter(kind__in=KINDS).order_by("pk"):
         waiting = Entry.objects.filter(
             bank=bank, looked_back_at=None, withdrawn_at=None, quarantined_at=None, added_at__lte=now - settled
         )
-        most = min(limit, VIDEOS) if bank.kind == "video" else limit
-        out += waiting.select_related("bank").order_by("pk")[: max(0, most - len(out))]
+        video = bank.kind == "video"
+        most = min(limit, VIDEOS) if video else limit
+        rows = waiting.order_by("pk").values_list("pk", "value", "weak", *(("frames",) if video else ()))
+        for pk, value, weak, *frames in rows[: max(0, most - len(out))]:
+            packed = bytes(frames[0] or b"") if frames else b""
+            out.append(Sought(pk, bank.kind, value, bool(weak), usual if bank.limit is None else bank.limit, packed))
     return out
 
 
-def done(entries: Iterable[Entry], *, now: datetime) -> None:
-    """These were sought."""
-    pks = [entry.pk for entry in entries]
-    for start in range(0, len(pks), 800):
-        Entry.objects.filter(pk__in=pks[start : start + 800]).update(looked_back_at=now)
+def _banks() -> QuerySet[Bank]:
+    """Those whose entries are sought in the past."""
+    return Bank.objects.filter(active=True, negative=False)
+
+
+def done(entries: Sequence[Sought], *, now: datetime) -> None:
+    """These were sought as a whole; those of banks that ask for parts are now sought in part, by `parts_due`."""
+    pks = [entry.id for entry in entries]
+    with transaction.atomic():
+        Entry.objects.filter(Among(F("pk"), pks)).update(looked_back_at=now)
+        points = EntryPoints.objects.filter(Among(F("pk"), pks), poor="", entry__bank__partial=True)
+        points.update(sought=NEWEST)
 
 
 def ask_again(bank: Bank) -> int:
@@ -137,7 +177,7 @@ def ask_again(bank: Bank) -> int:
     return Entry.objects.filter(bank=bank, withdrawn_at=None, quarantined_at=None).update(looked_back_at=None)
 
 
-def find(entries: Sequence[Entry], *, now: datetime) -> list[tuple[str, str]]:
+def find(entries: Sequence[Sought], *, now: datetime) -> list[tuple[str, str]]:
     """(network, event id) of what the past may hold of `entries`, the oldest first. The walk says whether it does."""
     wanted = _wanted(entries)
     rows: set[int] = set()
@@ -150,7 +190,49 @@ def find(entries: Sequence[Entry], *, now: datetime) -> list[tuple[str, str]]:
                 log.warning("lookback.files_damaged", place=str(place), problem=str(problem))
                 shutil.rmtree(place, ignore_errors=True)  # They are made again.
         rows |= segment.find_in(*_arrays(start, end), wanted)
-    rows |= _showing_parts(entries)
+    return _events(rows)
+
+
+def parts_due() -> Parts | None:
+    """The entries whose parts were sought furthest, if any are to be sought; what comes meanwhile waits until these are done."""
+    rich = EntryPoints.objects.filter(
+        sought__isnull=False, poor="", entry__bank__in=_banks().filter(partial=True),
+        entry__withdrawn_at=None, entry__quarantined_at=None,
+    )  # fmt: skip
+    below = rich.aggregate(below=Min("sought"))["below"]
+    if below is None:
+        return None
+    index, entries, size = PartIndex(), [], 0
+    rows = rich.filter(sought=below).order_by("pk").values_list("pk", "packed")
+    for part in batched(rows.iterator(chunk_size=READ), READ):
+        index.add({pk: shown_by(bytes(packed)) for pk, packed in part})
+        entries += [pk for pk, _ in part]
+        size += sum(len(packed) for _, packed in part)
+        if size > POINTS_BYTES:
+            break
+    return Parts(tuple(entries), below, index)
+
+
+def find_parts(parts: Parts) -> tuple[list[tuple[str, str]], int | None]:
+    """(network, event id) of what may show a part, out of the next `POINTS` things seen, and below which row to go on; None: at the end."""
+    found: set[int] = set()
+    rows = SeenPoints.objects.filter(pk__lt=parts.below).order_by("-pk").values_list("pk", "packed")[:POINTS]
+    last = None
+    for number, (pk, packed) in enumerate(rows.iterator(chunk_size=READ), 1):
+        shown = (points for _, *both in _stills.decode(bytes(packed)) for points in both)
+        if any(True for points in shown for _ in parts.index.find(points)):
+            found.add(pk)
+        last = pk if number == POINTS else None
+    return _events(found), last
+
+
+def parts_done(parts: Parts, below: int | None) -> None:
+    """These were sought down to the row `below`, or everywhere. Nothing changes for those that are to be sought anew meanwhile."""
+    EntryPoints.objects.filter(Among(F("pk"), parts.entries), sought=parts.below).update(sought=below)
+
+
+def _events(rows: set[int]) -> list[tuple[str, str]]:
+    """(network, event id) of rows, once each, the oldest first."""
     found: dict[tuple[str, str], None] = {}
     ordered = sorted(rows)
     for first in range(0, len(ordered), 800):
@@ -159,34 +241,17 @@ def find(entries: Sequence[Entry], *, now: datetime) -> list[tuple[str, str]]:
     return list(found)
 
 
-def _showing_parts(entries: Sequence[Entry]) -> set[int]:
-    """The rows of what shows a part of one of `entries`, those of banks that ask for parts, as far as points are kept."""
-    wanted = [entry.pk for entry in entries if entry.bank.partial]
-    index, rows = PartIndex(), set()
-    for start in range(0, len(wanted), 800):
-        rich = EntryPoints.objects.filter(pk__in=wanted[start : start + 800], poor="")
-        index.add({pk: shown_by(bytes(packed)) for pk, packed in rich.values_list("pk", "packed")})
-    if len(index):
-        for pk, packed in SeenPoints.objects.values_list("pk", "packed").iterator(chunk_size=200):
-            for _, *points in _stills.decode(bytes(packed)):
-                if pk not in rows and any(True for one in points for _ in index.find(one)):
-                    rows.add(pk)
-    return rows
-
-
-def _wanted(entries: Sequence[Entry]) -> segment.Wanted:
-    limit = settings.REDSHANK.media.pdq_limit
+def _wanted(entries: Sequence[Sought]) -> segment.Wanted:
     enough = settings.REDSHANK.media.pdq_quality
     hashes: list[tuple[str, int]] = []
-    digests = [entry.value for entry in entries if entry.bank.kind != "pdq"]
+    digests = [entry.value for entry in entries if entry.kind != "pdq"]
     for entry in entries:
-        radius = limit if entry.bank.limit is None else entry.bank.limit
-        if entry.bank.kind == "pdq" and not entry.weak:
-            hashes.append((entry.value, radius))
-        elif entry.bank.kind == "video":
-            frames = unpack_frames(bytes(entry.frames or b""))
+        if entry.kind == "pdq" and not entry.weak:
+            hashes.append((entry.value, entry.limit))
+        elif entry.kind == "video":
+            frames = unpack_frames(entry.frames)
             good = {one.pdq for one in frames if not weakness("pdq", one.pdq, quality=one.quality, enough=enough)}
-            hashes += [(pdq, radius) for pdq in sorted(good)]
+            hashes += [(pdq, entry.limit) for pdq in sorted(good)]
     return segment.Wanted(hashes, digests)
 
 

@@ -173,9 +173,15 @@ class EntryPoints(models.Model):
     poor = models.CharField(
         max_length=100, blank=True, help_text="Why they are too few to know a part of it by; mostly empty."
     )
+    sought = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="Below which row of what was seen a part of it is still to be sought; empty: nowhere.",
+    )
 
     class Meta:
         verbose_name_plural = "entries' points"
+        indexes = (models.Index(fields=("sought",), condition=Q(sought__isnull=False), name="points_to_seek"),)
 
     def __str__(self) -> str:
         return f"points of {self.entry_id}"

@@ -360,7 +360,9 @@ def lookback(name: str) -> None:
     from redshank.banks import services
 
     count = past.ask_again(services.get_bank(name))
-    while pipeline.look_back(now=timezone.now(), settled=timedelta(0)):
+    while pipeline.look_back(now=timezone.now(), settled=timedelta(0)) or pipeline.look_back_for_parts(
+        now=timezone.now()
+    ):
         pass
     click.echo(f"{name}: {_many(count)} sought in the past. What was found stands in the queue, as the rules say.")
 

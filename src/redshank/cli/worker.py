@@ -147,7 +147,7 @@ class _Outbox(_Job):
 
 class _LookBack(_Job):
     """What was out of force for a time comes back, peers' tokens are tended, and new entries are sought in the past; when there are none, what is over of
-    the past is put into files, and the old goes."""
+    the past is put into files, and the old goes; then parts of them are sought."""
 
     name = "look back"
     idle = (5.0, 30.0)
@@ -158,7 +158,7 @@ class _LookBack(_Job):
         from redshank.banks import lookback, quarantine
         from redshank.hma.services import revive_due
         from redshank.peers.services import tend
-        from redshank.pipeline import look_back
+        from redshank.pipeline import look_back, look_back_for_parts
 
         now = timezone.now()
         return (
@@ -168,6 +168,7 @@ class _LookBack(_Job):
             or lookback.seal(now=now)
             or lookback.forget(now=now)
             or quarantine.forget_old(now=now)
+            or look_back_for_parts(now=now)
         )
 
 
