@@ -43,7 +43,7 @@ CHECKED_EVERY = 0.25
 DELTA_LEAST, DELTA_MOST, DELTA_SHARE = 1 << 14, 1 << 18, 16
 """Hashes and keys beside the base beyond which a new one is made: this share of it, but not below the least, nor above the most."""
 BEHIND = 8 * DELTA_LEAST
-"""Changed entries that a process reads one by one; where there are more and no base, it makes one first."""
+"""Changed entries that a process reads one by one as it begins; where there are more, it makes a base first."""
 ROWS, VIDEOS = 10_000, 50
 """Rows that are read together; of videos fewer, as an hour of one takes 130 kB."""
 MET = 200_000
@@ -223,6 +223,8 @@ def _view_of(
         index = before.terms
     kept = before is not None and same_plugged and banks == before.banks
     plugged = before.plugged if before is not None and kept else _plugged(banks)
+    if any(bank.kind in {"pdq", "video"} for bank in banks.values()):
+        _load_once()
     parts = None
     if any(bank.partial for bank in banks.values()):
         parts = parts_at(revision, folder=_folder(), goes_on=before is not None)
@@ -244,7 +246,7 @@ def _renewed(view: _View) -> _View:
 def _open(number: int) -> _View:
     """The newest base of this store that is whole, and what changed since."""
     found = _newest_base(number)
-    if found is None and Entry.objects.count() > BEHIND:
+    if _have_changed(BEHIND, -1 if found is None else found.revision):
         _apart(lambda: make_base(wait=True))
         found = _newest_base(number)
     catalog = Catalog(found, quality=_quality())
@@ -269,6 +271,11 @@ def _advance(view: _View, number: int) -> _View:
     return _view_of(
         catalog, number, met=met, before=view, same_terms="term" not in kinds, same_plugged=kinds.isdisjoint(INSTALLED)
     )
+
+
+def _have_changed(number: int, since: int) -> bool:
+    """Whether `number` entries or more changed after the banks' number `since`."""
+    return Entry.objects.filter(changed__gt=since).order_by()[:number].count() == number
 
 
 class _Newer(msgspec.Struct):
@@ -298,7 +305,7 @@ def _newer(mine: int, number: int) -> _Newer | None:
     found = _newest_base(number)
     if found is None or found.revision <= mine:
         return None
-    if Entry.objects.filter(changed__gt=found.revision)[:DELTA_LEAST].count() < DELTA_LEAST:
+    if not _have_changed(DELTA_LEAST, found.revision):
         return _Newer(Catalog(found, quality=_quality()), found.revision, _folder())
     _beside("known-open", _get_ready)
     return None
@@ -367,6 +374,7 @@ def _newest_base(number: int) -> Base | None:
 _useless: set[Path] = set()
 """Bases that were found to be damaged; whoever makes the next one takes them away."""
 _verified: set[Path] = set()
+_loaded = False
 _busy: set[str] = set()
 _busy_lock = threading.Lock()
 _not_before = 0.0
@@ -391,6 +399,22 @@ def _verify(base: Base) -> None:
         make_base(wait=True)
         with _lock:
             _view = None
+
+
+def _load_once() -> None:
+    """Load what looks pictures up, beside what else goes on, so that the first that becomes known does not wait for it."""
+    global _loaded  # noqa: PLW0603 - once a process
+    if not _loaded:
+        _loaded = True
+        threading.Thread(
+            target=_load, name="known-load"
+        ).start()  # A process that ends waits for it: compilers bear no end.
+
+
+def _load() -> None:
+    from redshank.matching.hamming import get_ready
+
+    get_ready()
 
 
 def _see_to_base(catalog: Catalog) -> None:

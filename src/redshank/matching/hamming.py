@@ -21,7 +21,7 @@ import numpy.typing as npt
 from redshank.core import BadInput, Problem
 from redshank.matching import hamming_kernels as kernels
 from redshank.matching.hamming_log import PAGE, REPLACED, Change, Log, WriterLock, log_path
-from redshank.matching.hamming_segment import Bytes, Ids, Segment, Words, new_path
+from redshank.matching.hamming_segment import FLAT_BELOW, Bytes, Ids, Segment, Words, new_path
 
 MAX_RADIUS = 31
 TAIL = 2048
@@ -557,3 +557,14 @@ def _entries(hashes: npt.ArrayLike, ids: npt.ArrayLike) -> tuple[Bytes, Ids]:
     if len(given) != len(numbers):
         raise BadInput(f"{len(given)} hashes with {len(numbers)} ids")
     return np.ascontiguousarray(given), numbers
+
+
+def get_ready() -> None:
+    """Load all that searching needs, and compile it where nobody did before, which takes seconds: no first query waits for it."""
+    hashes = np.random.default_rng(0).integers(0, 256, (FLAT_BELOW, 32), np.uint8)
+    query = np.frombuffer(bytes(32), np.uint8).reshape(1, 32)
+    for rows in (1, FLAT_BELOW):
+        index = HammingIndex.build(hashes[:rows], np.arange(rows))
+        index.add(hashes[:1], [rows])
+        index.search(query.tobytes(), MAX_RADIUS)
+        index.search_many(query, MAX_RADIUS)
