@@ -107,6 +107,7 @@ TEMPLATES = [
 
 _database = dj_database_url.parse(REDSHANK.database or f"sqlite:///{DATA_DIR / 'redshank.sqlite3'}")
 if _database["ENGINE"] == "django.db.backends.sqlite3":
+    _database["ENGINE"] = "redshank.web.sqlite3"
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",  # A writer waits at its start, never half-way.
         "timeout": 30,
