@@ -36,6 +36,8 @@ from bench._common import bar, machine, parser
 from bench.lookback import set_up
 
 NAME = "exchanges-bench"
+SLOW = 0.8
+"""Seconds after which a fresh entry that is not matched is worth a look."""
 OPENS = """
 import sys, time
 from pathlib import Path
@@ -201,7 +203,7 @@ class Watchers:
             one.stdout.readline()
 
     def measure(self, bank: Any) -> tuple[float, float]:
-        """Add an entry, and take it away; the seconds until both matched it, and until neither did."""
+        """Add an entry, and take it away; the seconds until both matched it, and until neither did. One that took long is printed."""
         from redshank.banks import services
 
         value = secrets.token_hex(32)
@@ -212,7 +214,12 @@ class Watchers:
         time.sleep(0.5)
         began = time.time()
         added = services.add_entries(bank, [services.NewEntry(value=value)], by="system", now=datetime.now(UTC))
-        known = max(float(one.stdout.readline()) for one in self.all if one.stdout) - began
+        written = time.time() - began
+        each = [float(one.stdout.readline()) - began for one in self.all if one.stdout]
+        known = max(each)
+        if known > SLOW:
+            shown = " and ".join(f"{one:.2f}" for one in each)
+            print(f"a fresh entry was written after {written:.2f} s, matched after {shown} s", flush=True)
         began = time.time()
         services.withdraw_entries(bank, added.entries, by="system", now=datetime.now(UTC))
         return known, max(float(one.stdout.readline()) for one in self.all if one.stdout) - began

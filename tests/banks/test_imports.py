@@ -115,7 +115,7 @@ def test_killed_stopped_canceled_or_broken_anywhere_nothing_is_lost_and_nothing_
 
         monkeypatch.setattr(target, name, do)
 
-    troubled(services, "add_entries")
+    troubled(services, "add_fitted")
     troubled(imports.Hold, "keep")
     now = NOW
     for at in range(16):

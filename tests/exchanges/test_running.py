@@ -388,7 +388,7 @@ def test_killed_anywhere_nothing_is_lost_and_nothing_twice(
 
     for target, name in (
         (running, "_write"), (running, "_weigh"), (running._Running, "_mark_piece"), (running._TakeOver, "write"),
-        (running._TakeOver, "_list"), (running._Running, "_end"), (running.banks, "add_entries"), (running, "digest"),
+        (running._TakeOver, "_list"), (running._Running, "_end"), (running.banks, "add_fitted"), (running, "digest"),
     ):  # fmt: skip
         killing(target, name)
     monkeypatch.setattr(

@@ -13,7 +13,7 @@ def test_where_a_transaction_takes_long_the_next_does_less(monkeypatch):
     monkeypatch.setattr(rows.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     turns = rows.Turns(9000)
     sizes = []
-    for seconds in (0.3, 0.5, 0.5, 0.5, 9.0, 0.3, 0.1, 0.1, 0.1, 0.1, 0.1):
+    for seconds in (0.2, 0.3, 0.3, 0.3, 9.0, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1):
         before = now[0]
         with turns.next():
             waited = now[0] - before

@@ -748,6 +748,7 @@ class _TakeOver:
         self._aside: list[Aside] = []
         self._going: list[int] = []
         self._live: dict[str, list[_Listed]] = {}
+        self._fits: dict[str, banks.Fit] = {}
         self._said: list[Record] = []
 
     def read(self, page: Page) -> None:
@@ -771,6 +772,15 @@ class _TakeOver:
                 self._aside.append(Aside(key, one.value[:200], why))
                 continue
             self._live.setdefault(one.kind, []).append(_Listed(key, value, one, said, before))
+        for kind, listed in self._live.items():
+            by_value = {one.value: one.record for one in listed}
+            new = (
+                banks.NewEntry(
+                    value=value, label=one.label, note=one.note, source=self.exchange.name, quality=one.quality, foreign=True,
+                )
+                for value, one in by_value.items()
+            )  # fmt: skip
+            self._fits[kind] = banks.fit(self.targets[kind], new)
 
     def write(self) -> Counter[str]:
         left: set[int] = set()
@@ -787,23 +797,15 @@ class _TakeOver:
 
     def _list(self, bank: Bank, listed: Sequence[_Listed], words: list[banks.NewOpinion]) -> set[int]:
         """Put what is listed into `bank`; gives the entries that these keys named before, where they name others now."""
-        by_value = {one.value: one.record for one in listed}
-        new = [
-            banks.NewEntry(
-                value=value, label=one.label, note=one.note, source=self.exchange.name, quality=one.quality, foreign=True,
-            )
-            for value, one in by_value.items()
-        ]  # fmt: skip
         # What a person here withdrew stays withdrawn, whatever others list.
-        added = banks.add_entries(bank, new, by=self.by, now=self.now, revives=_LISTED_BY)
+        fitted = self._fits[bank.kind]
+        added = banks.add_fitted(bank, fitted, by=self.by, now=self.now, revives=_LISTED_BY)
         self.counts["kept_out"] += added.kept_out
         self.counts["added"] += added.added
         self.counts["revived"] += added.revived
-        self.counts["known"] += len(by_value) - added.added - added.revived
+        self.counts["known"] += added.known + added.kept_out + len(added.set_aside)
         self._set_aside([Aside(one.value[:200], one.value[:200], one.reason) for one in added.set_aside])
-        refused = {one.place for one in added.set_aside}
-        taken = (value for place, value in enumerate(by_value, 1) if place not in refused)
-        ids = dict(zip(taken, added.entries, strict=True))
+        ids = dict(zip(fitted.wanted, added.entries, strict=True))
         left: set[int] = set()
         silent: list[tuple[int, str]] = []
         rows = []
