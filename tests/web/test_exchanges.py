@@ -15,6 +15,7 @@ from redshank.banks import services as banks
 from redshank.banks.models import Entry
 from redshank.exchanges import running, services, sharing
 from redshank.exchanges.models import Exchange, Run, Share
+from redshank.exchanges.sources import KINDS
 from redshank.intake.services import make_key
 from redshank.people.models import User
 from tests.web.seed import PEOPLE
@@ -93,6 +94,28 @@ def test_a_source_is_set_up_seen_first_released_and_paused(admin: Client) -> Non
     one.refresh_from_db()
     assert services.secret_of(one) == "very-secret-token"
     assert Logged.objects.filter(object="exchange:peers", actor__startswith="user:").count() >= 6
+
+
+def test_a_source_that_takes_answers_is_told_where_the_form_says_so(admin: Client) -> None:
+    page = said(admin.get("/exchange/new"))
+    assert page.count("Can be told what became of it.") == sum(kind.tell is not None for kind in KINDS.values()) > 3
+    assert 'name="tells"' not in said(admin.get("/exchange/new?kind=csv"))
+    assert 'name="tells"' in said(admin.get("/exchange/new?kind=ncmec"))
+    form = {
+        "name": "hashes", "kind": "ncmec", "address": "https://a.example/x", "secret": "user:long-password", "banks": ["files"],
+        "every_minutes": "60", "tells": "on", "option-ncmec-members": "7, 42",
+    }  # fmt: skip
+    wrong = admin.post("/exchange/new", form | {"option-ncmec-members": "seven"})
+    assert (wrong.status_code, "members=seven" in said(wrong)) == (422, True)
+    assert "hashes is set up" in said(admin.post("/exchange/new", form, follow=True))
+    one = Exchange.objects.get()
+    assert (one.tells, one.options) == (True, {"members": "7, 42"})
+    shown = said(admin.get("/exchanges/hashes/change"))
+    assert 'name="tells" value="on" checked' in shown
+    assert 'value="7, 42"' in shown
+    admin.post("/exchanges/hashes/change", {**form, "secret": "", "every_minutes": "5"})
+    one.refresh_from_db()
+    assert (one.tells, one.every_minutes) == (True, 5)
 
 
 def test_a_share_is_made_given_and_closed(admin: Client) -> None:

@@ -150,6 +150,11 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     takes: tuple[Says, ...] = ("agrees", "disagrees", "seen")
     untold: str = "A list has no way back: give its maker the file."
 
+    @property
+    def can_be_told(self) -> bool:
+        """Whether it takes answers. For templates, too: one that names `tell` calls it."""
+        return self.tell is not None
+
 
 def at_text(seconds: float) -> str:
     """Seconds since 1970 as people read them; empty for what is out of range."""

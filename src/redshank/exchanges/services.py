@@ -175,7 +175,7 @@ def _take(exchange: Exchange, kind: Kind, said: Mapping[str, Any]) -> list[Bank]
         raise BadInput("not a number of minutes", where=str(said["every_minutes"]), hint="1 minute to 31 days.")
     exchange.every_minutes = int(said["every_minutes"])
     exchange.full_days = said["full_days"] or None
-    if said["tells"] and kind.tell is None:
+    if said["tells"] and not kind.can_be_told:
         raise BadInput(f"{kind.about} takes no answers")
     exchange.tells = bool(said["tells"])
     exchange.license = str(said["license"]).strip()[:200]

@@ -98,7 +98,7 @@ def exchange(request: Asked, name: str) -> HttpResponseBase:
         "aside_count": aside.count(),
         "told": told,
         "trouble": Telling.objects.filter(claim__exchange=one).exclude(last_error="").order_by("-due_at").first(),
-        "can_be_told": one.kind in KINDS and KINDS[one.kind].tell is not None,
+        "can_be_told": one.kind in KINDS and KINDS[one.kind].can_be_told,
         "untold": KINDS[one.kind].untold if one.kind in KINDS else "",
         "says_seen": one.kind in KINDS and "seen" in KINDS[one.kind].takes,
         "may_run": request.user.may("exchanges.run"),
