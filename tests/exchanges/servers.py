@@ -24,7 +24,16 @@ class Request:
         self.body = body
 
 
-Answer = tuple[int, dict[str, str], bytes]
+Answer = tuple[int, dict[str, str], bytes | Iterator[bytes]]
+
+
+def drip(body: bytes, ended: threading.Event) -> Iterator[bytes]:
+    """`body` byte by byte, ever slower than anybody waits, until `ended` is set: its length is the first that is given."""
+    yield str(len(body)).encode()
+    for at in range(len(body)):
+        if ended.wait(0.2):
+            return
+        yield body[at : at + 1]
 
 
 class Server:
@@ -48,11 +57,13 @@ class Server:
                     self.close_connection = True
                     return
                 status, headers, content = outer.answer(request)
+                chunks = iter((str(len(content)).encode(), content)) if isinstance(content, bytes) else content
                 self.send_response(status)
-                for name, value in {"Content-Length": str(len(content)), **headers}.items():
+                for name, value in {"Content-Length": next(chunks).decode(), **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(content)
+                for chunk in chunks:
+                    self.wfile.write(chunk)
 
             do_GET = do_POST = do_PUT = handle_any  # noqa: N815
 

@@ -15,13 +15,13 @@ from redshank import rows
 from redshank.audit.models import Entry as Logged
 from redshank.banks import services as banks
 from redshank.banks.models import Entry, Opinion
-from redshank.core import BadInput, Problem
+from redshank.core import Account, BadInput, Media, Post, PostCreated, Problem
 from redshank.core.sealed import unseal
 from redshank.exchanges import running, services
 from redshank.exchanges.models import Claim, Exchange, Run, SetAside
 from redshank.exchanges.running import LEASE
-from tests.exchanges.conftest import NOW, md5
-from tests.exchanges.servers import StopNcii, as_json
+from tests.exchanges.conftest import NOW, md5, pdq
+from tests.exchanges.servers import StopNcii, as_json, drip
 from tests.exchanges.test_kinds import indicator
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -489,3 +489,115 @@ def test_a_file_here_is_a_list_too(exchange: Any, limits: Any, clock: Any) -> No
     time.sleep(0)
     running.forget(now=clock.now)
     assert Run.objects.count() == 0 == SetAside.objects.count()
+
+
+def test_one_hash_written_in_several_ways_is_one_entry_and_what_is_none_is_set_aside(listed: Any, clock: Any) -> None:
+    listing, one = listed()
+    plain = md5(0xABCDEF)
+    ways = (
+        plain,
+        plain.upper(),
+        f"0x{plain}",
+        f"MD5: {plain}",
+        f"{plain[:16]} {plain[16:]}",
+        f'"{plain}\n"',
+        f" {plain}\t",
+    )
+    none = (plain[:-1], plain + "0", plain[:-1] + "g", "", plain.replace("0", "O"))
+    listing.raw = "\n".join(["value", *ways, *none]).encode()
+    run = go(one, clock)
+    assert run.state == Run.State.DONE, run.reason
+    assert living() == {plain}
+    aside = list(SetAside.objects.values_list("value", "reason"))
+    assert {value for value, _ in aside} == set(none) - {""}
+    assert all("32" in reason or "not hexadecimal" in reason for _, reason in aside)
+    before = Entry.objects.get().pk
+    listing.raw = f"value\n{plain.upper()}\n{md5(1)}".encode()
+    go(one, clock)
+    assert living() == {plain, md5(1)}
+    assert Entry.objects.get(value=plain).pk == before
+
+
+def test_a_feed_that_says_the_same_again_writes_what_is_new_alone(listed: Any, clock: Any) -> None:
+    listing, one = listed(1, 2, 3)
+    go(one, clock)
+    listing.numbers = [3, 2, 1, 4, 4, 4]
+    run = go(one, clock)
+    assert {name: count for name, count in run.counts.items() if count} == {"added": 1, "opinions": 1}
+    assert living() == all_of(1, 2, 3, 4)
+
+
+def test_of_what_a_feed_says_of_one_thing_in_one_answer_the_last_counts(serve: Any, exchange: Any, clock: Any) -> None:
+    at = int(NOW.timestamp()) - 100
+    said = [(1, False), (2, False), (1, True), (3, True), (3, False)]
+    rows: list[Any] = []
+    for number, gone in said:
+        source = StopNcii()
+        source.put("", "md5", md5(number), at, gone=gone)
+        rows += source.rows
+    body = {"count": 5, "nextPageToken": None, "nextSetTimestamp": at, "hasMoreRecords": False, "hashRecords": rows}
+    go(exchange("stopncii", serve(lambda request: as_json(body)).url, secret=StopNcii.SECRET), clock)
+    assert living() == all_of(2, 3)
+
+
+def test_a_weak_hash_of_a_feed_is_kept_and_marked_and_matches_nothing_alone(
+    serve: Any, exchange: Any, clock: Any, make_banks: Any
+) -> None:
+    low, good, zero, beside = pdq(1), pdq(2), "0" * 64, md5(1)
+    rows = [{"pdq": low, "quality": 20}, {"pdq": good, "quality": 80}, {"pdq": zero}, {"md5": beside}]
+    server = serve(lambda request: (200, {}, json.dumps(rows).encode()))
+    go(exchange("json", server.url), clock)
+    assert living() == {low, good, zero, beside}
+    weak = dict(Entry.objects.values_list("value", "weak"))
+    assert weak == {low: "low quality: 20 of 100", good: "", zero: "all-zero", beside: ""}
+
+    def found(**hashes: str) -> set[str]:
+        post = Post(id="p", media=(Media(id="m", **hashes),))
+        event = PostCreated(id="e", network="n", at=NOW, account=Account(id="a"), post=post)
+        known = banks.known(fresh=True)
+        entries = [known.entry(one.match.entry) for one in known.find(event, {}) if one.match]
+        return {entry.value for entry in entries if entry is not None}
+
+    assert found(pdq=low) == found(pdq=zero) == set()
+    assert found(pdq=good) == {good}
+    assert found(pdq=low, md5=beside) == {low, beside}
+
+
+def test_a_source_that_falls_silent_half_way_is_left_in_time_and_gone_on_with(
+    serve: Any, exchange: Any, clock: Any, limits: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("redshank.exchanges.http.TRIES", 1)
+    source = StopNcii()
+    for number in range(1, 8):
+        source.put("", "md5", md5(number), int(NOW.timestamp()) - 10_000 + number)
+    silent, ended = True, threading.Event()
+
+    def answer(request: Any) -> Any:
+        status, headers, body = source(request)
+        if silent and len(server.requests) == 3:
+            return status, headers, drip(body, ended)
+        return status, headers, body
+
+    server = serve(answer)
+    limits(private=(server.host,), request_seconds=1)
+    one = exchange("stopncii", server.url, secret=StopNcii.SECRET)
+    began = time.monotonic()
+    run = go(one, clock)
+    ended.set()
+    assert time.monotonic() - began < 30
+    assert (run.state, run.cut) == (Run.State.DONE, True)
+    assert living() == all_of(1, 2, 3, 4)
+    one.refresh_from_db()
+    assert "no whole answer within 1 seconds" in one.last_error
+    silent = False
+    clock.pass_(minutes=5)
+    assert running.run_due(clock=clock) == 1
+    assert living() == all_of(*range(1, 8))
+
+
+def test_one_answer_that_is_too_large_is_not_read_on(serve: Any, exchange: Any, clock: Any, limits: Any) -> None:
+    server = serve(lambda request: as_json({"hashRecords": [], "padding": "x" * 5000}))
+    limits(private=(server.host,), max_page_bytes=2048)
+    run = go(exchange("stopncii", server.url, secret=StopNcii.SECRET), clock)
+    assert run.state == Run.State.FAILED
+    assert "more than 2,048 bytes" in run.reason

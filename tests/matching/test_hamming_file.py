@@ -98,6 +98,18 @@ def test_a_lost_log_is_refused_because_it_holds_removals(path: Path) -> None:
         HammingIndex.open(path)
 
 
+@pytest.mark.parametrize("at", [8, 12, 16])  # Its version, its byte order, the index it belongs to.
+def test_a_log_of_another_version_machine_or_index_is_refused(path: Path, at: int) -> None:
+    with HammingIndex.open(path, write=True) as index:
+        index.remove([3])
+    log = next(path.parent.glob("*.log"))
+    there = log.read_bytes()[at : at + 4]
+    damaged(log, at, there[::-1] if at == 12 else bytes([there[0] ^ 1]))
+    for write in (False, True):
+        with pytest.raises(BadInput, match="not the log of this index, or of another version"):
+            HammingIndex.open(path, write=write)
+
+
 def test_a_damaged_log_is_refused_and_an_unfinished_record_is_not(path: Path) -> None:
     hashes = made(3, 2)
     with HammingIndex.open(path, write=True) as index:
