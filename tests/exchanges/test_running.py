@@ -601,3 +601,17 @@ def test_one_answer_that_is_too_large_is_not_read_on(serve: Any, exchange: Any, 
     run = go(exchange("stopncii", server.url, secret=StopNcii.SECRET), clock)
     assert run.state == Run.State.FAILED
     assert "more than 2,048 bytes" in run.reason
+
+
+def test_many_answers_that_are_too_much_together_end_the_run_with_what_came(
+    serve: Any, exchange: Any, clock: Any, limits: Any
+) -> None:
+    source = StopNcii()
+    for number in range(1, 41):
+        source.put("", "md5", md5(number), int(NOW.timestamp()) - 10_000 + number)
+    server = serve(source)
+    limits(private=(server.host,), max_bytes=3000)
+    run = go(exchange("stopncii", server.url, secret=StopNcii.SECRET), clock)
+    assert run.cut
+    assert 2 <= len(living()) < 40
+    assert "more than 3,000 bytes" in Exchange.objects.get().last_error

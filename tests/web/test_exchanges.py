@@ -109,6 +109,11 @@ def test_a_source_that_takes_answers_is_told_where_the_form_says_so(admin: Clien
     assert (wrong.status_code, "members=seven" in said(wrong)) == (422, True)
     assert "hashes is set up" in said(admin.post("/exchange/new", form, follow=True))
     one = Exchange.objects.get()
+    assert all("with the next round" in said(admin.get(path)) for path in ("/exchanges", "/exchanges/hashes"))
+    page = said(admin.post("/exchanges/hashes/pause", follow=True))
+    assert "nobody asks it until you go on" in page
+    assert "next round" not in page
+    admin.post("/exchanges/hashes/resume")
     assert (one.tells, one.options) == (True, {"members": "7, 42"})
     shown = said(admin.get("/exchanges/hashes/change"))
     assert 'name="tells" value="on" checked' in shown

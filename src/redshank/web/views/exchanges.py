@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -57,9 +58,16 @@ def exchanges(request: Asked) -> HttpResponseBase:
     counts = dict(
         Exchange.objects.annotate(n=Count("claims", filter=Q(claims__gone_at=None))).values_list("pk", "n")
     )  # fmt: skip
+    now = timezone.now()
     rows = [
-        {"one": one, "about": _about(one), "standing": standing, "listed": counts.get(one.pk, 0)}
-        for one, standing in services.standings(timezone.now())
+        {
+            "one": one,
+            "about": _about(one),
+            "standing": standing,
+            "listed": counts.get(one.pk, 0),
+            "is_due": _is_due(one, now),
+        }
+        for one, standing in services.standings(now)
     ]
     living = Count("shared", filter=Q(shared__withdrawn=False))
     context = {
@@ -68,6 +76,10 @@ def exchanges(request: Asked) -> HttpResponseBase:
         "may_change": request.user.may("exchanges.change"),
     }
     return render(request, "console/exchanges.html", context)
+
+
+def _is_due(one: Exchange, now: datetime) -> bool:
+    return one.due_at is not None and one.due_at <= now
 
 
 def _about(one: Exchange) -> str:
@@ -88,6 +100,7 @@ def exchange(request: Asked, name: str) -> HttpResponseBase:
         "one": one,
         "about": _about(one),
         "standing": services.standing(one, active, timezone.now()),
+        "is_due": _is_due(one, timezone.now()),
         "banks": list(one.banks.all()),
         "listed": Claim.objects.filter(exchange=one, gone_at=None).count(),
         "held": held,
