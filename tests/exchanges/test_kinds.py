@@ -101,17 +101,18 @@ def test_a_source_that_breaks_off_half_way_keeps_what_was_whole_and_goes_on_ther
     assert not one.last_error
 
 
-@pytest.mark.parametrize("kind", [ThreatExchange, Tcap, StopNcii])
+@pytest.mark.parametrize("kind", INCREMENTAL)
 def test_a_source_that_sends_its_first_page_without_end_is_left_with_what_it_gave(
-    kind: Any, serve: Any, exchange: Any, clock: Any
+    kind: Any, serve: Any, exchange: Any, clock: Any, monkeypatch: Any
 ) -> None:
+    monkeypatch.setattr("redshank.exchanges.sources.misp.PAGE", 2)
     source, server, one = start(serve, exchange, kind)
     for number in range(1, 8):
         source.put(str(number), "md5", md5(number), int(NOW.timestamp()) - 10_000 + number)
     real, pages = server.answer, []
 
     def again(request: Any) -> Any:
-        if request.method == "POST":
+        if request.path.startswith("/token-auth"):
             return real(request)
         assert len(pages) < 20, "it is asked on and on"
         pages.append(pages[0] if pages else real(request))
@@ -126,7 +127,7 @@ def test_a_source_that_sends_its_first_page_without_end_is_left_with_what_it_gav
     assert "the same page again and again" in one.last_error
 
 
-@pytest.mark.parametrize("kind", [ThreatExchange, Tcap, StopNcii])
+@pytest.mark.parametrize("kind", [ThreatExchange, Tcap, StopNcii, Misp])
 def test_a_source_that_goes_back_in_time_is_noticed_and_the_checkpoint_stays(
     kind: Any, serve: Any, exchange: Any, clock: Any
 ) -> None:
@@ -139,8 +140,11 @@ def test_a_source_that_goes_back_in_time_is_noticed_and_the_checkpoint_stays(
     real = server.answer
 
     def back(request: Any) -> Any:
-        if request.method == "POST":
+        if request.path.startswith("/token-auth"):
             return real(request)
+        if kind is Misp:
+            source.put("1", "md5", md5(1), at - 5000)
+            return as_json({"response": {"Attribute": source.rows}})
         if kind is ThreatExchange:
             source.put("1", "md5", md5(1), at - 5000)
             return as_json({"data": source.rows, "paging": {}})
@@ -157,6 +161,39 @@ def test_a_source_that_goes_back_in_time_is_noticed_and_the_checkpoint_stays(
     standing = services.standing(one, None, clock.now)
     assert standing.state == "odd"
     assert standing.alarming
+
+
+@pytest.mark.parametrize(
+    ("later", "said", "living_now"),
+    [
+        ({"date": "2026-05-01T00:00:00.000Z"}, "went back in time", {1, 2, 3}),
+        ({"date": "2026-06-02T00:00:00.000Z", "more": True, "next": "2"}, "the same page again and again", {1, 2, 3}),
+    ],
+)
+def test_a_taxii_server_that_goes_back_in_time_or_in_circles_is_noticed_and_left(
+    later: dict[str, Any], said: str, living_now: set[int], serve: Any, exchange: Any, clock: Any
+) -> None:
+    now: dict[str, Any] = {"numbers": (1, 2), "date": "2026-06-01T00:00:00.000Z"}
+
+    def answer(request: Any) -> Any:
+        assert len(server.requests) < 20, "it is asked on and on"
+        things = [indicator(number, f"[file:hashes.MD5 = '{md5(number)}']") for number in now["numbers"]]
+        dates = {f"X-TAXII-Date-Added-{name}": now["date"] for name in ("First", "Last")}
+        more = {name: now[name] for name in ("more", "next") if name in now}
+        return as_json({"objects": things, **more}, **dates)
+
+    server = serve(answer)
+    one = exchange("taxii", server.url, options={"collection": "c"})
+    running.run(one, clock=clock)
+    one.refresh_from_db()
+    held = one.checkpoint
+    now.update(later, numbers=(3,))
+    clock.pass_(hours=1)
+    running.run(one, clock=clock)
+    one.refresh_from_db()
+    assert said in one.noticed + one.last_error
+    assert living() == {md5(number) for number in living_now}
+    assert one.checkpoint == held or "again" in said
 
 
 def test_a_checkpoint_that_is_too_old_has_all_of_it_fetched_and_compared(serve: Any, exchange: Any, clock: Any) -> None:
@@ -233,6 +270,17 @@ def test_a_misp_feed_is_read_event_by_event(serve: Any, exchange: Any, clock: An
     one = exchange("misp-feed", server.url)
     running.run(one, clock=clock)
     assert living() == {md5(1), md5(2), md5(11), md5(12)}
+    times = [about["timestamp"] for about in manifest.values()]
+    for about in manifest.values():
+        about["timestamp"] = "50"
+    clock.pass_(hours=1)
+    one.refresh_from_db()
+    running.run(one, clock=clock)
+    one.refresh_from_db()
+    assert "went back in time" in one.noticed
+    assert one.checkpoint == {"since": int(times[-1])}
+    for about, stamp in zip(manifest.values(), times, strict=True):
+        about["timestamp"] = stamp
     del manifest[names[0]]
     clock.pass_(days=2)
     running.run(one, clock=clock)  # All of it is fetched anew once a day.
@@ -287,3 +335,28 @@ def test_tcaps_export_of_links_is_taken(serve: Any, exchange: Any, clock: Any) -
     running.run(exchange("tcap-links", server.url), clock=clock)
     assert living() == {banks.canonical("url", "https://bad.example/a"), banks.canonical("url", "http://bad.example/b")}
     assert SetAside.objects.count() == 1
+
+
+PAGES = (b"<!DOCTYPE html><html>Sign in</html>", b"  \n<html><body>Bad gateway</body></html>", b"")
+BOMB = b"<?xml version='1.0'?>" + b" " * 5000 + b"<!DOCTYPE q [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;&a;'>]><queryResult><images/>&b;</queryResult>"  # fmt: skip
+
+
+@pytest.mark.parametrize("body", [*PAGES, BOMB], ids=["page", "bare page", "nothing", "entities"])
+@pytest.mark.parametrize("kind", INCREMENTAL)
+def test_a_web_page_in_place_of_an_answer_changes_nothing(
+    kind: Any, body: bytes, serve: Any, exchange: Any, clock: Any
+) -> None:
+    source, server, one = start(serve, exchange, kind)
+    source.put("1", "md5", md5(1), int(NOW.timestamp()) - 100)
+    running.run(one, clock=clock)
+    one.refresh_from_db()
+    before = (one.checkpoint, living())
+    real = server.answer
+    server.answer = lambda request: real(request) if request.path.startswith("/token-auth") else (200, {}, body)
+    clock.pass_(hours=1)
+    run = running.run(one, clock=clock)
+    assert run is not None
+    assert run.state == Run.State.FAILED
+    assert "answers with" in run.reason
+    one.refresh_from_db()
+    assert (one.checkpoint, living()) == before == (one.checkpoint, {md5(1)})

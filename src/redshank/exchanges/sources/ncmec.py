@@ -53,7 +53,9 @@ def fetch(ask: Ask) -> Iterator[Page]:
         if root.tag != "queryResult":
             raise SourceError(f"answers with <{root.tag[:40]}> where <queryResult> should be", where=base)
         further = (root.findtext("paging/next") or "").strip()
-        if further and (further == onward or not further.startswith("/")):
+        if further and further == onward:
+            raise SourceError("sends the same page again and again", where=base)
+        if further and not further.startswith("/"):
             raise SourceError("names a next page that cannot be asked for", where=base)
         done = {"since": to}
         midway = {"since": since, "to": to, "next": further, "at": int(ask.now.timestamp())}
