@@ -127,6 +127,19 @@ def test_a_damaged_log_is_refused_and_an_unfinished_record_is_not(path: Path) ->
         HammingIndex.open(path)
 
 
+def test_what_a_killed_writer_left_behind_is_cut_off_before_more_is_written(path: Path) -> None:
+    hashes = made(2, 2)
+    with HammingIndex.open(path, write=True) as index:
+        index.add(hashes[:1], [10_000])
+    log = next(path.parent.glob("*.log"))
+    whole = log.read_bytes()
+    record = whole[4096:]
+    log.write_bytes(whole + b"\xff" * len(record) + record)  # The next record will fill the first gap just so.
+    with HammingIndex.open(path, write=True) as index:
+        index.add(hashes[1:], [10_001])
+    assert HammingIndex.open(path).search(hashes[0], 0) == [(10_000, 0)]
+
+
 def test_a_record_that_was_safe_before_its_writer_could_say_so_counts(path: Path) -> None:
     hashes = made(1, 2)
     with HammingIndex.open(path, write=True) as index:
