@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import duckdb
 import msgspec
 import pyarrow as pa
@@ -18,7 +16,7 @@ from redshank.rules.explain import Explainer
 from redshank.rules.outcome import applies_to
 from redshank.rules.pushdown import push_down
 from redshank.rules.schema import BY_CLASS, EVENT_TYPES
-from redshank.rules.search import _look_up
+from redshank.rules.search import look_up
 from redshank.rules.tree import walk
 from tests.rules.making import BANKS, HOLDS, LISTS, all_facts, conditions, facts, post
 
@@ -40,6 +38,9 @@ more = st.one_of(
         'contains(account.handle, "мир", "77") and not matched("one")', 'severity(kind="term") < 3',
         'event.state == "failed" or known(report.reporter.name)', 'account.avatar.sha256 == "' + "a" * 64 + '"',
         "account.posts * 2 < account.followers", "account.followers >= 2.5", "account.posts in [1, 2.0, 7]",
+        'any(any(m in bank("names") or link in bank("links") for m in post.mentions) for link in post.links)',
+        'not any(domain(link) in bank("hosts") and link in bank("links") for link in post.links)',
+        'all(domain(link) not in bank("hosts") for link in post.links)', 'account.handle not in bank("names")',
         'account.handle in list("many")', 'not (account.handle in list("many"))', 'event.id in ["e1", "it\'s"]',
     )),
     conditions,
@@ -83,8 +84,7 @@ def test_sql_finds_what_the_condition_is_true_of(when, given_facts, layout):
     # The past tells nothing that was reckoned here, and has no labels; what came is judged as of its receipt.
     given_facts = [facts(known.event, known.findings) for known in given_facts]
     tags = applies_to(tree, all_types=True, passing=frozenset())
-    functions = {bank: f"holds_{bank}" for bank, known in BANKS.items() if known.kind in ASKED}
-    pushed = push_down(tree, tags, layout, functions)
+    pushed = push_down(tree, tags, layout, [bank for bank, known in BANKS.items() if known.kind in ASKED])
     event("exact" if pushed.exact else "narrowed")
     parts = [table_of([row(known)]) for known in given_facts]  # One by one: a table orders its events by their time.
     table = pa.concat_tables(parts).append_column("number", pa.array(range(len(parts))))
@@ -92,10 +92,10 @@ def test_sql_finds_what_the_condition_is_true_of(when, given_facts, layout):
         table = table.select([*OLD_SCHEMA.names, "number"])
     with duckdb.connect(":memory:") as database:
         database.register("events", table)
-        for bank, function in functions.items():
-            database.create_function(function, partial(_look_up, HOLDS, bank), ["VARCHAR"], "BOOLEAN", type="arrow")
         for name, items in pushed.lists.items():
             database.register(name, pa.table({"item": pa.array(sorted(items), pa.string())}))
+        for asked in pushed.lookups:
+            look_up(database, asked, f"events WHERE {pushed.before}", HOLDS)
         found = {number for (number,) in database.execute(f"SELECT number FROM events WHERE {pushed.where}").fetchall()}
     true = {number for number, known in enumerate(given_facts) if Explainer(tree).value(tree, known, {}) is True}
     assert true <= found, (when, pushed)
@@ -109,5 +109,6 @@ def test_most_of_the_language_is_answered_by_sql_alone():
         'matches(post.text, "dm.{0,9}invite") and language(post.language, "en")',
         "account.followers < 10 or not known(account.created_at)",
         '"a.example" in domains(post.links) and event.network == "one"',
+        'account.handle not in bank("names") and any(domain(link) in bank("hosts") for link in post.links)',
     ):
         assert push_down(tree_of(when), tuple(EVENT_TYPES), 2).exact, when

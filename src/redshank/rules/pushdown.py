@@ -2,13 +2,13 @@
 
 SQL's NULL is the language's missing: its `and`, `or` and `not` are Kleene's, too. What SQL can say word for word it
 answers alone; of the rest it is told what must hold where the condition is True, and the compiled rule looks only at the
-rows that this leaves. Times and durations are whole microseconds here.
+rows that this leaves. What a bank holds only Python can say: it is asked once for each text that there is. Times and durations are whole microseconds here.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -61,39 +61,60 @@ _SINCE_2 = {
 _FOLDED = {"post.text": "text", "account.handle": "handle", "account.display_name": "name", "account.bio": "bio"}
 
 
+class LookUp(msgspec.Struct, frozen=True, kw_only=True):
+    """Texts that are looked up in `bank`: `texts` is a list of all that a row has, as SQL.
+
+    The enumeration `held` is to hold, before the condition is asked, those that the bank holds: looked up by hash.
+    """
+
+    bank: str
+    texts: str
+    held: str
+
+
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):
     """A condition as SQL. `where` holds on every row for which the condition is True; where `exact`, on no other.
 
     `lists` are the tables that it asks, by name, each with one column `item`; a list has the same name whatever asks it.
+    `lookups` are what it asks of banks; where `before` does not hold of a row, none of its texts matters.
     """
 
     where: str
     exact: bool
     lists: dict[str, frozenset[str]]
+    lookups: tuple[LookUp, ...] = ()
+    before: str = "true"
 
 
-def push_down(tree: Node, tags: Collection[str], layout: int, banks: Mapping[str, str] = {}) -> Pushed:
+def push_down(tree: Node, tags: Collection[str], layout: int, banks: Collection[str] = ()) -> Pushed:
     """The SQL of `tree` over files of a layout of the past, for events of the types `tags`.
 
-    `banks` has, by name, the SQL function that looks a text up in a bank; banks that it lacks are missing.
+    `banks` are those in which texts can be looked up; others are missing.
     """
     writer = _Writer(layout, banks)
     types = f"type IN ({', '.join(map(_text, sorted(tags)))})" if tags else "false"
-    exact = writer.sql(tree)
+    exact = writer.true(tree)
+    where = exact if exact is not None else writer.needed(tree)
+    lookups = tuple(one for one in writer.lookups.values() if one.held in where)
+    narrow = _Writer(layout, None)
+    before = narrow.needed(tree) if lookups else "true"
     return Pushed(
-        where=f"{types} AND ({exact if exact is not None else writer.needed(tree)})",
-        exact=exact is not None,
-        lists=writer.lists,
-    )
+        where=f"{types} AND ({where})", exact=exact is not None, lists=writer.lists | narrow.lists,
+        lookups=lookups, before=f"{types} AND ({before})",
+    )  # fmt: skip
 
 
 class _Writer:
-    def __init__(self, layout: int, banks: Mapping[str, str]) -> None:
+    """Without `banks` it cannot say what is looked up in any."""
+
+    def __init__(self, layout: int, banks: Collection[str] | None) -> None:
         self.columns = _ALWAYS | _SINCE_2 if layout >= 2 else _ALWAYS
         self.folded = _FOLDED if layout >= 2 else {}
         self.lists: dict[str, frozenset[str]] = {}
         self.banks = banks
-        self.loops = 0
+        self.lookups: dict[str, LookUp] = {}
+        self.loops: list[tuple[str, str]] = []
+        """Loops that what is written stands in: what they go through, and their variables."""
         self.hosts: set[str] = set()
         """Loop variables that stand for the domain of a link, not for the link."""
 
@@ -101,7 +122,7 @@ class _Writer:
 
     def needed(self, node: Node) -> str:
         """What holds on every event on which `node` is True."""
-        exact = self.sql(node)
+        exact = self.true(node)
         if exact is not None:
             return exact
         match node:
@@ -109,7 +130,7 @@ class _Writer:
                 return f"({f' {op.upper()} '.join(map(self.needed, operands))})"
             case Quantifier(op="any", items=Root(name="findings")):
                 return "verdict <> ''"
-            case Quantifier(op="any", items=items) if (found := self.sql(items)) is not None:
+            case Quantifier(op="any") if (found := self._items(node) or self.sql(node.items)) is not None:
                 return f"len({found}) > 0"
             case Compare(op=op, left=Call() as call, right=Constant(value=limit)) if call.function.name == "severity":
                 return "true" if _holds_for_nothing(op, limit) else "verdict <> ''"
@@ -121,6 +142,20 @@ class _Writer:
                 return self._contains(node) or "true"
             case _:
                 return "true"
+
+    def true(self, node: Node) -> str | None:
+        """What holds where `node` is True and nowhere else, be it NULL where that is missing; None where SQL cannot say it."""
+        match node:
+            case Logic(op=op, operands=operands):
+                parts = [self.true(operand) for operand in operands]
+                return None if None in parts else f"({f' {op.upper()} '.join(filter(None, parts))})"
+            case Quantifier(op="any"):
+                found = self._each(node, self.true)
+                return None if found is None else f"list_contains({found[1]}, true)"
+            case Compare(op="in", left=left, right=Bank(name=name)) if (item := self.sql(left)) is not None:
+                return self._is_held(item, name)
+            case _:
+                return self.sql(node)
 
     # ── Word for word ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -286,8 +321,8 @@ class _Writer:
         if item is None:
             return None
         if isinstance(right, Bank):
-            function = self.banks.get(right.name)
-            return f"{function}({item})" if function else "CAST(NULL AS BOOLEAN)"
+            held = self._is_held(item, right.name)
+            return None if held is None else f"(CASE WHEN {item} IS NOT NULL THEN {held} END)"
         if not isinstance(right, Constant):
             return self._all(
                 (right,),
@@ -308,6 +343,21 @@ class _Writer:
         self.lists[name] = right.value
         return f"(CASE WHEN {item} IS NOT NULL THEN {item} IN (SELECT item FROM {name}) END)"  # noqa: S608 - a name of ours
 
+    def _is_held(self, item: str, bank: str) -> str | None:
+        """Whether a bank holds an item; of one that is missing, anything but true."""
+        if self.banks is None:
+            return None
+        if bank not in self.banks:
+            return "CAST(NULL AS BOOLEAN)"
+        texts = f"[{item}]"
+        for number, (items, variable) in enumerate(reversed(self.loops)):
+            one = item if number == 0 else texts
+            each = items if one == variable else f"list_transform({items}, lambda {variable}: {one})"
+            texts = each if number == 0 else f"flatten({each})"
+        held = f"held_{hashlib.sha256(f'{bank} {texts}'.encode()).hexdigest()[:16]}"
+        self.lookups[held] = LookUp(bank=bank, texts=texts, held=held)
+        return f"(TRY_CAST({item} AS {held}) IS NOT NULL)"
+
     def _arithmetic(self, node: Arithmetic) -> str | None:
         kinds = {node.type.kind, node.left.type.kind, node.right.type.kind}
         if node.op not in ("+", "-") or not kinds <= {"time", "duration"}:
@@ -318,34 +368,36 @@ class _Writer:
         return f"(CASE WHEN {plain} BETWEEN {_FIRST} AND {_LAST} THEN {plain} END)"
 
     def _quantifier(self, node: Quantifier) -> str | None:
-        hosts = _takes_hosts(node)
-        if hosts and "domains(post.links)" in self.columns and node.items.key == "post.links":
-            items: str | None = "domains"
-        elif hosts or node.type.kind != "truth" or node.items.type.item is None or node.items.type.item.kind != "text":
+        found = self._each(node, self.sql)
+        if found is None:
             return None
-        else:
-            items = self.sql(node.items)
-        if items is None:
-            return None
-        self.loops += 1
-        if hosts:
-            self.hosts.add(node.variable)
-        body = self.sql(node.body)
-        self.loops -= 1
-        self.hosts.discard(node.variable)
-        if body is None:
-            return None
-        each = f"list_transform({items}, lambda {node.variable}: {body})"
+        items, each = found
         decided = "true" if node.op == "any" else "false"
-        if any(
-            isinstance(found, Bank) for found in walk(node.body)
-        ):  # To look something up costs most: once is enough.
-            told = f"CASE WHEN list_contains(each, {decided}) THEN {decided} WHEN list_count(each) = len(each) THEN NOT {decided} END"
-            return f"(CASE WHEN len({items}) = 0 THEN NOT {decided} ELSE list_transform([{each}], lambda each: {told})[1] END)"
         return (
             f"(CASE WHEN {items} IS NULL THEN NULL WHEN list_contains({each}, {decided}) THEN {decided} "
             f"WHEN list_count({each}) < len({items}) THEN NULL ELSE NOT {decided} END)"
         )
+
+    def _each(self, node: Quantifier, say: Callable[[Node], str | None]) -> tuple[str, str] | None:
+        """What a quantifier goes through, and a list of what `say` makes of its body for each of that."""
+        items = self._items(node)
+        if items is None:
+            return None
+        self.loops.append((items, node.variable))
+        if _takes_hosts(node):
+            self.hosts.add(node.variable)
+        body = say(node.body)
+        self.loops.pop()
+        self.hosts.discard(node.variable)
+        return None if body is None else (items, f"list_transform({items}, lambda {node.variable}: {body})")
+
+    def _items(self, node: Quantifier) -> str | None:
+        """What a quantifier goes through: texts, or the domains of links where it asks for nothing else of them."""
+        if _takes_hosts(node):
+            has = "domains(post.links)" in self.columns and node.items.key == "post.links"
+            return "domains" if has else None
+        of_texts = node.items.type.item is not None and node.items.type.item.kind == "text"
+        return self.sql(node.items) if node.type.kind == "truth" and of_texts else None
 
 
 def _path(node: Node) -> str | None:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -30,7 +30,7 @@ from redshank.rules.checker import Scope, asks_for_passing, check_expression
 from redshank.rules.compile import compile_value
 from redshank.rules.diagnostics import Diagnostic
 from redshank.rules.outcome import applies_to
-from redshank.rules.pushdown import Pushed, push_down
+from redshank.rules.pushdown import LookUp, Pushed, push_down
 from redshank.rules.ruleset import Facts, Holds, TextsOf
 from redshank.rules.schema import BY_CLASS, EVENT_TYPES, PASSING, Type
 from redshank.rules.source import Diagnostics, Source
@@ -299,13 +299,12 @@ class _Look:
         self._timer.daemon = True
         self._timer.start()
         tree = _tree(question)
-        holds = lru_cache(HOLDS)(holder(question.banks))
-        self._judge = _Judge(tree, holds) if tree is not None else None
+        self._holds = lru_cache(HOLDS)(holder(question.banks))
+        self._judge = _Judge(tree, self._holds) if tree is not None else None
         tags = _tags(tree) if tree is not None else ()
         askable = sorted(name for name, bank in question.banks.items() if bank.kind in ASKED)
-        functions = {bank: f"holds_{number}" for number, bank in enumerate(askable)}
         self._pushed: dict[int, Pushed] = {
-            layout: push_down(tree, tags, layout, functions)
+            layout: push_down(tree, tags, layout, askable)
             if tree is not None
             else Pushed(where="true", exact=True, lists={})
             for layout in (1, 2)
@@ -313,9 +312,6 @@ class _Look:
         for pushed in self._pushed.values():
             for name, items in pushed.lists.items():
                 self._database.register(name, pa.table({"item": pa.array(list(items), pa.string())}))
-        for bank, function in functions.items():
-            look = partial(_look_up, holds, bank)
-            self._database.create_function(function, look, ["VARCHAR"], "BOOLEAN", type="arrow")  # type: ignore[call-overload]  # It may be "arrow".
         events = [event for event in fresh if not question.networks or event.network in question.networks]
         table = table_of(events)
         table = table.append_column("filename", pa.array([""] * len(table), pa.string()))
@@ -435,23 +431,30 @@ class _Look:
         return self._ask(part) if self._pushed[part.layout].exact else self._judged(part)
 
     def _from(self, part: _Part) -> str:
-        """The part's rows that SQL leaves, as a FROM with its WHERE."""
-        question = self._question
+        """The part's rows that SQL leaves, as a FROM with its WHERE; what banks hold of its texts is looked up first."""
+        question, pushed = self._question, self._pushed[part.layout]
         source = "fresh"
         if part.files:
             names = ", ".join(map(_text, map(str, part.files)))
             source = f"read_parquet([{names}], hive_partitioning=false, filename=true, file_row_number=true)"
-        wheres = [self._pushed[part.layout].where]
+        wheres: list[str] = []
         if question.since is not None:
-            wheres.insert(0, f"\"at\" >= TIMESTAMP '{_naive(question.since)}'")
+            wheres.append(f"\"at\" >= TIMESTAMP '{_naive(question.since)}'")
         if question.until is not None:
-            wheres.insert(0, f"\"at\" < TIMESTAMP '{_naive(question.until)}'")
+            wheres.append(f"\"at\" < TIMESTAMP '{_naive(question.until)}'")
         if question.rule:
             name = _text(question.rule)
             wheres.append(f"(list_contains(rules, {name}) OR list_contains(shadow, {name}))")
         if question.account:
             wheres.append(f"account = {_text(question.account)}")
-        return f"FROM {source} WHERE {' AND '.join(wheres)}"
+        for asked in pushed.lookups:
+            look_up(self._database, asked, f"{source} WHERE {' AND '.join((*wheres, pushed.before))}", self._is_held)
+        return f"FROM {source} WHERE {' AND '.join((*wheres, pushed.where))}"
+
+    def _is_held(self, bank: str, text: str) -> bool | None:
+        if self._over:
+            raise _Stop("time")
+        return self._holds(bank, text)
 
     def _value(self, layout: int) -> tuple[str, bool]:
         """What is counted by, as SQL, and whether it is a list."""
@@ -635,10 +638,14 @@ class _Judge:
         return value(Facts(event, findings, row.received_at, _NONE, holds=self._holds)) is True
 
 
-def _look_up(holds: Holds, bank: str, texts: pa.ChunkedArray) -> pa.Array:
-    """Which of the texts a bank holds, for DuckDB; null where a text is null."""
-    found = [None if text is None else holds(bank, text) for text in texts.to_pylist()]
-    return pa.array(found, pa.bool_())
+def look_up(database: duckdb.DuckDBPyConnection, asked: LookUp, source: str, holds: Holds) -> None:
+    """Make the enumeration that `asked` needs, of the texts in `source`, a FROM with its WHERE: each is looked up once."""
+    texts = database.execute(f"SELECT DISTINCT unnest({asked.texts}) AS text FROM {source}").to_arrow_reader(4_000)  # noqa: S608
+    held = [
+        text for batch in texts for text in batch.column(0).to_pylist() if text is not None and holds(asked.bank, text)
+    ]
+    database.register("held", pa.table({"text": pa.array(held, pa.string())}))
+    database.execute(f"CREATE OR REPLACE TYPE {asked.held} AS ENUM (SELECT text FROM held)")  # noqa: S608 - a name of ours
 
 
 _Stamps = tuple[tuple[int, int, int] | None, ...]
