@@ -512,10 +512,13 @@ def test_one_hash_written_in_several_ways_is_one_entry_and_what_is_none_is_set_a
     assert {value for value, _ in aside} == set(none) - {""}
     assert all("32" in reason or "not hexadecimal" in reason for _, reason in aside)
     before = Entry.objects.get().pk
-    listing.raw = f"value\n{plain.upper()}\n{md5(1)}".encode()
+    listing.raw = f"value\nMD5: {plain.upper()}\n{md5(1)}\n{md5(2)}".encode()
     go(one, clock)
-    assert living() == {plain, md5(1)}
-    assert Entry.objects.get(value=plain).pk == before
+    assert living() == {plain, md5(1), md5(2)}
+    assert Claim.objects.get(entry=before, gone_at=None).entry.value == plain
+    listing.numbers, listing.raw = [1, 2], None
+    go(one, clock)
+    assert living() == all_of(1, 2)
 
 
 def test_a_feed_that_says_the_same_again_writes_what_is_new_alone(listed: Any, clock: Any) -> None:
