@@ -28,11 +28,12 @@ LEAST = 1000
 class Turns:
     """Many transactions one after the other, between which others have their turn.
 
-    `size` says how much the next is to do: `most`, or less where that took long.
+    `size` says how much the next is to do: little at first, then as much, up to `most`, as does not take long.
     """
 
     def __init__(self, most: int) -> None:
-        self.size = self._most = most
+        self._most = most
+        self.size = min(4 * LEAST, most)
         self._ended = 0.0
 
     @contextmanager
@@ -43,10 +44,11 @@ class Turns:
         with transaction.atomic():
             began = time.monotonic()
             yield
+            took = time.monotonic() - began  # After its end SQLite may put its log in order, for which nobody waits.
         self._ended = time.monotonic()
-        if self._ended - began > LONG:
+        if took > LONG:
             self.size = min(max(self.size // 2, LEAST), self._most)
-        elif self._ended - began < LONG / 2:
+        elif took < LONG / 2:
             self.size = min(self.size * 2, self._most)
 
 

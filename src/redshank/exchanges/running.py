@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -679,8 +680,9 @@ class _Running:
         for page in _pieces(folder):
             self.lease.beat()
             named.extend(_mark(key) for key, one in _latest(page.records).items() if not one.gone)
-        turns = Turns(TOGETHER)
-        for part in batched(_missing(self.exchange, _sorted(named)), TOGETHER // 4):
+        turns = Turns(TOGETHER // 4)
+        missing = _missing(self.exchange, _sorted(named))
+        while part := list(islice(missing, turns.size)):
             now = self.clock()
             with turns.next():
                 banks.bump()
