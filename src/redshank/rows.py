@@ -44,11 +44,12 @@ class Turns:
         with transaction.atomic():
             began = time.monotonic()
             yield
-            took = time.monotonic() - began  # After its end SQLite may put its log in order, for which nobody waits.
-        self._ended = time.monotonic()
-        if took > LONG:
+        self._ended = (
+            time.monotonic()
+        )  # Its end counts: others wait while what changed is written, which a busy disk makes long.
+        if self._ended - began > LONG:
             self.size = min(max(self.size // 2, LEAST), self._most)
-        elif took < LONG / 2:
+        elif self._ended - began < LONG / 2:
             self.size = min(self.size * 2, self._most)
 
 
