@@ -109,8 +109,10 @@ def count_verdicts(verdicts: Iterable[Verdict], *, way: str) -> None:
     fired: Tally[tuple[str, str]] = Tally()
     errors = 0
     for verdict in verdicts:
-        findings.update(finding.kind for finding in verdict.findings)
-        fired.update((rule.rule, "live" if rule.live else "shadow") for rule in verdict.fired)
+        for finding in verdict.findings:
+            findings[finding.kind] += 1
+        for rule in verdict.fired:
+            fired[rule.rule, "live" if rule.live else "shadow"] += 1
         errors += bool(verdict.errors)
     for kind, number in findings.items():
         FINDINGS.labels(kind).inc(number)

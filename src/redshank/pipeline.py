@@ -76,7 +76,7 @@ WALK_TRIES = 10
 """Tries after which an event whose walk itself breaks is set aside as failed; a person can let it try again."""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What became of one raw event; `field` and `reason` say why it was rejected."""
 
     status: Literal["accepted", "duplicate", "rejected"]
@@ -168,18 +168,17 @@ def _take(
     actor: str,
 ) -> set[tuple[str, str]]:
     """Claim and walk; give the keys that were there before."""
-    with_media = [key for key, (_, event) in fresh.items() if any(True for _ in media_of(event))]
-    known = archive.known_ids(with_media) if with_media else set()
-    new, sizes = [], {}
+    with_bytes = {key for key, (_, event) in fresh.items() if any(media.data is not None for media in media_of(event))}
+    known = archive.known_ids(with_bytes)
+    new: list[archive.NewEvent] = []
+    sizes: dict[str, int] = {}
     for key, (_, event) in fresh.items():
-        if key in known:
-            continue
-        stripped = event
-        blobs: dict[str, str] = {}
-        if key in with_media:
+        if key not in with_bytes:
+            new.append(archive.NewEvent(event=event, waiting=any(media.url is not None for media in media_of(event))))
+        elif key not in known:
             stripped, blobs, stored = _keep_bytes(event)
             sizes.update(stored)
-        new.append(archive.NewEvent(event=stripped, blobs=blobs, waiting=_must_wait(event)))
+            new.append(archive.NewEvent(event=stripped, blobs=blobs, waiting=True))
     walked: list[_Walked] = []
     unsure: Mapping[str, int] = {}
     with transaction.atomic():
@@ -188,12 +187,9 @@ def _take(
         if taken:
             if sizes:
                 archive.note_blobs(sizes, now=now)
-            archive.see_accounts(item.event for item in taken)
+            labels = archive.see_accounts(item.event for item in taken)
             peers.note_tokens((item.event for item in taken), now=now)
             ready = [item.event for item in taken if not item.waiting]
-            labels = archive.labels_of(
-                (event.network, account.id) for event in ready if (account := getattr(event, "account", None))
-            )
             walker = Walker(now, ties=_ties_of(ready))
             verdicts = walker.walk([Seen(event) for event in ready], labels)
             walked = [_Walked(event, verdict, {}) for event, verdict in zip(ready, verdicts, strict=True)]
@@ -213,21 +209,17 @@ def _take(
     return set(fresh) - claimed.keys()
 
 
-def media_of(event: Event) -> Iterable[tuple[str, Media]]:
-    """Each media item of an event with the field it stands in (`post.media`, `account.avatar`, …)."""
-    if media := getattr(event, "media", None):
-        yield "media", media
-    if post := getattr(event, "post", None):
-        for media in post.media:
-            yield "post.media", media
-    if account := getattr(event, "account", None):
-        for name in ("avatar", "banner"):
-            if media := getattr(account, name):
-                yield f"account.{name}", media
-
-
-def _must_wait(event: Event) -> bool:
-    return any(media.data is not None or media.url is not None for _, media in media_of(event))
+def media_of(event: Event) -> list[Media]:
+    """Each media item that an event speaks of: its own, its post's, its account's pictures."""
+    media = getattr(event, "media", None)
+    post = getattr(event, "post", None)
+    account = getattr(event, "account", None)
+    found = [] if media is None else [media]
+    if post is not None:
+        found += post.media
+    if account is not None:
+        found += [picture for picture in (account.avatar, account.banner) if picture is not None]
+    return found
 
 
 def _keep_bytes(event: Event) -> tuple[Event, dict[str, str], dict[str, int]]:
@@ -261,7 +253,7 @@ def _keep_bytes(event: Event) -> tuple[Event, dict[str, str], dict[str, int]]:
     return msgspec.structs.replace(event, **changes), blobs, sizes
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """An event on its walk, the hashes of its media by media id, and what went wrong before."""
 
     event: Event
@@ -324,7 +316,8 @@ class Walker:
         errors = seen.errors
         fired, failed = self.rules.evaluate(facts)
         missing = [error for error in failed if says_missing(error)]
-        self.unsure.update(error.partition(":")[0] for error in missing)
+        for error in missing:
+            self.unsure[error.partition(":")[0]] += 1
         if not (findings or fired or errors) and len(missing) == len(failed):
             return Verdict()  # Nothing was seen and nothing went wrong: counted, and not kept for every such event.
         return Verdict(findings=findings, fired=fired, errors=(*errors, *failed))
@@ -352,7 +345,7 @@ def _as_facts(ties: Iterable[TieRecord]) -> tuple[Tie, ...]:
     )
 
 
-class _Walked(msgspec.Struct, frozen=True):
+class _Walked(msgspec.Struct, frozen=True, gc=False):
     event: Event
     verdict: Verdict
     blobs: Mapping[str, str]
@@ -592,7 +585,7 @@ def _walk_one(waiting: EventRecord, *, now: datetime, hasher: Hasher) -> str:
     errors: list[str] = []
     sizes: dict[str, int] = {}
     points = banks.known().wants_points or settings.REDSHANK.banks.keep_points_days > 0
-    for _, media in media_of(event):
+    for media in media_of(event):
         if media.id not in blobs and media.url is None:
             continue
         try:

@@ -1,10 +1,14 @@
 """The archive's promises: an event is claimed once, newer news wins, kept bytes stay and others go."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from random import Random
+from threading import Barrier
+from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
@@ -58,6 +62,53 @@ def test_a_suspension_is_kept_until_newer_news() -> None:
     record = services.account_of("marsh", "a")
     assert record is not None
     assert record.state == AccountRecord.State.SUSPENDED
+
+
+@pytest.mark.django_db
+def test_older_news_fill_what_nobody_told_and_change_nothing_else() -> None:
+    def told(at: datetime, **fields: Any) -> AccountUpdated:
+        return AccountUpdated(id="1", network="marsh", at=at, account=Account(id="a", **fields))
+
+    services.see_accounts([told(NOW, handle="new", bio="", followers=0)])
+    services.add_labels({("marsh", "a"): {"seen", "odd"}})
+    borne = services.see_accounts(
+        [told(NOW - timedelta(1), handle="old", bio="old", followers=7, posts=3, created_at=NOW - timedelta(9))]
+    )
+    record = AccountRecord.objects.get()
+    assert (record.handle, record.bio, record.followers, record.posts) == ("new", "", 0, 3)
+    assert (record.created_at, record.first_seen, record.last_seen) == (NOW - timedelta(9), NOW - timedelta(1), NOW)
+    assert borne == {("marsh", "a"): {"seen", "odd"}}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_that_meet_on_accounts_old_and_new_do_not_wait_in_a_ring() -> None:
+    """Whichever of two comes first, neither loses news, and neither is broken off."""
+
+    def told(name: str, number: int) -> AccountUpdated:
+        at = NOW + timedelta(seconds=number)
+        return AccountUpdated(id=name, network="marsh", at=at, account=Account(id=name, posts=number))
+
+    services.see_accounts(told(f"{turn}/{n}", 0) for turn in range(5) for n in range(0, 60, 2))
+    start = Barrier(4)
+
+    def see(number: int) -> None:
+        try:
+            for turn in range(5):
+                names = Random(number).sample(range(60), 60)
+                start.wait(60)
+                with transaction.atomic():
+                    services.see_accounts(told(f"{turn}/{n}", number) for n in names)
+        except BaseException:
+            start.abort()
+            raise
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(see, number) for number in range(4)]:
+            done.result()
+    assert set(AccountRecord.objects.values_list("posts", "last_seen")) == {(3, NOW + timedelta(seconds=3))}
+    assert AccountRecord.objects.count() == 300
 
 
 @pytest.mark.django_db

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from redshank.archive.blobs import BlobStore
 from redshank.archive.models import AccountRecord, Blob, EventRecord
 from redshank.audit.services import Step, record
 from redshank.core import (
+    Account,
     AccountDeleted,
     AccountRestored,
     AccountSuspended,
@@ -32,16 +33,13 @@ from redshank.core import (
     event_key,
     subject_of,
 )
-from redshank.rows import Among
+from redshank.rows import Among, add, change, kept, pick
 
-CLAIM_ROWS = 500
-"""Rows of one INSERT; 13 values a row stay below SQLite's 32,766 parameters a statement."""
 LEASE = timedelta(minutes=10)
 """How long a worker may be at a waiting event before another one may take it."""
 
-_COLUMNS = (
-    "network", "event_id", "type", "at", "received_at", "account_id", "subject_kind", "subject_id", "body", "blobs",
-    "state", "due_at", "verdict", "attempts", "error",
+_CLAIMED = (
+    "network", "event_id", "type", "at", "account_id", "subject_kind", "subject_id", "body", "blobs", "state", "due_at"
 )  # fmt: skip
 _verdict_encoder = msgspec.json.Encoder()
 _verdict_decoder = msgspec.json.Decoder(Verdict)
@@ -52,12 +50,7 @@ def blob_store() -> BlobStore:
     return BlobStore(Path(settings.DATA_DIR) / "blobs")
 
 
-@lru_cache(maxsize=8192)
-def _adapt(value: datetime) -> Any:
-    return connection.ops.adapt_datetimefield_value(value)  # the same for every connection of an installation
-
-
-class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
+class NewEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An event on its way in. `event` carries no media bytes; `blobs` says where they lie, by media id.
 
     `waiting`: its media have yet to be hashed by a worker, so it cannot be walked now.
@@ -70,36 +63,33 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 def claim(new: Sequence[NewEvent], *, now: datetime) -> dict[tuple[str, str], int]:
     """Insert the events that are not there yet; give their rows' ids by (network, id). Runs in the caller's transaction."""
-    received = _adapt(now)
-    claimed: dict[tuple[str, str], int] = {}
-    row = f"({', '.join(['%s'] * (len(_COLUMNS) - 3))}, '', 0, '')"
-    head = f"INSERT INTO {EventRecord._meta.db_table} ({', '.join(_COLUMNS)}) VALUES "  # noqa: SLF001, S608
-    tail = " ON CONFLICT (network, event_id) DO NOTHING RETURNING network, event_id, id"
-    with connection.cursor() as cursor:
-        for start in range(0, len(new), CLAIM_ROWS):
-            chunk = new[start : start + CLAIM_ROWS]
-            values: list[Any] = []
-            for item in chunk:
-                event = item.event
-                subject = subject_of(event)
-                account = getattr(event, "account", None)
-                values += (
-                    event.network,
-                    event.id,
-                    event.__struct_config__.tag,
-                    _adapt(event.at),
-                    received,
-                    account.id if account else "",
-                    subject.kind if subject else "",
-                    subject.id if subject else "",
-                    encode_event(event).decode(),
-                    json.dumps(dict(item.blobs)) if item.blobs else "",
-                    EventRecord.State.WAITING.value if item.waiting else EventRecord.State.WALKED.value,
-                    received if item.waiting else None,
-                )
-            cursor.execute(head + ", ".join([row] * len(chunk)) + tail, values)
-            claimed |= {(network, event_id): pk for network, event_id, pk in cursor.fetchall()}
-    return claimed
+    received = kept(now)
+    rows = []
+    for item in new:
+        event, state, due_at = item.event, EventRecord.State.WALKED.value, None
+        if item.waiting:
+            state, due_at = EventRecord.State.WAITING.value, received
+        subject = subject_of(event)
+        account = getattr(event, "account", None)
+        rows.append(
+            (
+                event.network,
+                event.id,
+                event.__struct_config__.tag,
+                kept(event.at),
+                account.id if account else "",
+                subject.kind if subject else "",
+                subject.id if subject else "",
+                encode_event(event).decode(),
+                json.dumps(dict(item.blobs)) if item.blobs else "",
+                state,
+                due_at,
+            )
+        )
+    same = {"received_at": now, "verdict": "", "attempts": 0, "error": ""}
+    giving = ("network", "event_id", "id")
+    claimed = add(EventRecord, rows, _CLAIMED, same=same, unique=("network", "event_id"), giving=giving)
+    return {(network, event_id): pk for network, event_id, pk in claimed}
 
 
 def known_ids(keys: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -130,7 +120,9 @@ def verdict_of(seen: EventRecord) -> Verdict:
 
 _TOLD = ("handle", "display_name", "bio", "url", "created_at", "followers", "following", "posts", "automated")
 _TEXTS = 4  # of them are texts, which are empty, not null, where nothing was told
-_CREATED = _TOLD.index("created_at")
+_told_by = attrgetter(*_TOLD)
+_STANDING = (*_TOLD, "state", "first_seen", "last_seen")
+_MOST = 2**63 - 1
 _STATES: dict[type, str] = {
     AccountSuspended: AccountRecord.State.SUSPENDED.value,
     AccountRestored: AccountRecord.State.ACTIVE.value,
@@ -138,58 +130,112 @@ _STATES: dict[type, str] = {
 }
 
 
-def see_accounts(events: Iterable[Event]) -> None:
+class _News(msgspec.Struct, gc=False):
+    """What a batch of events says of one account: `told` as `_TOLD` and `state`, None where nothing was said."""
+
+    told: tuple[Any, ...]
+    state: str | None
+    first: datetime
+    last: datetime
+
+    def join(self, told: tuple[Any, ...], state: str | None, at: datetime) -> None:
+        """Another event of the batch says this."""
+        if at >= self.last:
+            self.told = _first_of(told, self.told)
+            self.state, self.last = state or self.state, at
+        else:
+            self.told = _first_of(self.told, told)
+            self.state, self.first = self.state or state, min(at, self.first)
+
+
+def _first_of(told: Iterable[Any], else_: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(other if one is None else one for one, other in zip(told, else_, strict=True))
+
+
+def see_accounts(events: Iterable[Event]) -> dict[tuple[str, str], frozenset[str]]:
     """Bring the accounts that `events` speak of up to date: the newest of each field, older news never over newer.
 
-    Runs in the caller's transaction.
+    Gives our labels of those of them, as (network, account id), that bear any. Runs in the caller's transaction.
     """
-    seen: dict[tuple[str, str], dict[str, Any]] = {}
+    seen: dict[str, dict[str, _News]] = {}
     for event in events:
-        for account in (getattr(event, "account", None), getattr(event, "followed", None)):
-            if account is None:
-                continue
-            state = _STATES.get(type(event)) if account is getattr(event, "account", None) else None
-            news = {name: value for name in _TOLD if (value := getattr(account, name)) is not None}
-            if state:
-                news["state"] = state
-            key = (event.network, account.id)
-            if key in seen:
-                _merge(seen[key], news, event.at)
-            else:
-                seen[key] = {**news, "first_seen": event.at, "last_seen": event.at}
-    if not seen:
-        return
-    rows = []
-    for (network, account_id), row in sorted(seen.items()):
-        told = [_storable(row.get(name)) for name in _TOLD]
-        told[_CREATED] = _adapt(row["created_at"]) if "created_at" in row else None
-        texts = ["" if value is None else value for value in told[:_TEXTS]]
-        state = row.get("state")
-        first, last = _adapt(row["first_seen"]), _adapt(row["last_seen"])
-        rows.append((network, account_id, *texts, *told[_TEXTS:], state or "active", first, last, *told, state))
-    table = AccountRecord._meta.db_table  # noqa: SLF001
-    newer = f"excluded.last_seen >= {table}.last_seen"
-    told_sql = ", ".join(
-        f"{name} = CASE WHEN {newer} OR {table}.{name} IS NULL THEN COALESCE(%s, {table}.{name}) ELSE {table}.{name} END"
-        for name in _TOLD
-    )
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            f"INSERT INTO {table} (network, account_id, {', '.join(_TOLD)}, state, labels, first_seen, last_seen) "  # noqa: S608
-            f"VALUES ({', '.join(['%s'] * (len(_TOLD) + 3))}, '[]', %s, %s) ON CONFLICT (network, account_id) DO UPDATE SET {told_sql}, "
-            f"state = CASE WHEN {newer} THEN COALESCE(%s, {table}.state) ELSE {table}.state END, "
-            f"first_seen = CASE WHEN excluded.first_seen < {table}.first_seen THEN excluded.first_seen ELSE {table}.first_seen END, "
-            f"last_seen = CASE WHEN {newer} THEN excluded.last_seen ELSE {table}.last_seen END",
-            rows,
-        )
+        account = getattr(event, "account", None)
+        accounts = seen.setdefault(event.network, {})
+        if account is not None:
+            _hear(accounts, account, _STATES.get(type(event)), event.at)
+        if (followed := getattr(event, "followed", None)) is not None:
+            _hear(accounts, followed, None, event.at)
+    labels: dict[tuple[str, str], frozenset[str]] = {}
+    for network, accounts in sorted(seen.items()):
+        labels |= _bring(network, accounts)
+    return labels
 
 
-def _merge(row: dict[str, Any], news: Mapping[str, Any], at: datetime) -> None:
-    if at >= row["last_seen"]:
-        row |= {**news, "last_seen": at}
+def _hear(accounts: dict[str, _News], account: Account, state: str | None, at: datetime) -> None:
+    told = _told_by(account)
+    news = accounts.get(account.id)
+    if news is None:
+        accounts[account.id] = _News(told, state, at, at)
     else:
-        row |= {name: value for name, value in news.items() if name not in row}
-        row["first_seen"] = min(at, row["first_seen"])
+        news.join(told, state, at)
+
+
+def _bring(network: str, accounts: Mapping[str, _News]) -> dict[tuple[str, str], frozenset[str]]:
+    """Write what was heard of accounts of one network, and give the labels of those that bear any."""
+    rows = {account_id: _row(accounts[account_id]) for account_id in sorted(accounts)}
+    names = ("id", "account_id", "labels", *_STANDING)
+
+    def insert(new: Iterable[str]) -> set[str]:
+        told = [
+            (
+                account_id,
+                *("" if text is None else text for text in row[:_TEXTS]),
+                *row[_TEXTS:-3],
+                row[-3] or "active",
+                *row[-2:],
+            )
+            for account_id in new
+            for row in (rows[account_id],)
+        ]
+        same = {"network": network, "labels": []}
+        unique, giving = ("network", "account_id"), () if connection.vendor == "sqlite" else ("account_id",)
+        added = add(AccountRecord, told, ("account_id", *_STANDING), same=same, unique=unique, giving=giving)
+        return {account_id for (account_id,) in added}
+
+    if connection.vendor == "sqlite":  # Whoever writes has the store to themselves already.
+        there = pick(AccountRecord, "account_id", rows, names, same={"network": network})
+        known = {row[1] for row in there}
+        insert(account_id for account_id in rows if account_id not in known)
+    else:  # New ones first, then those that are there, both in the order of their ids, so that nobody waits in a ring.
+        added = insert(rows)
+        others = [account_id for account_id in rows if account_id not in added]
+        there = pick(AccountRecord, "account_id", others, names, same={"network": network}, lock=True)
+    changed = []
+    labels = {}
+    for pk, account_id, borne, *stood in there:
+        stands = _newest(rows[account_id], stood)
+        if stands != stood:
+            changed.append((*stands, pk))
+        if borne != "[]":
+            labels[network, account_id] = frozenset(json.loads(borne))
+    change(AccountRecord, changed, _STANDING)
+    return labels
+
+
+def _row(news: _News) -> tuple[Any, ...]:
+    """News as `_STANDING`, in the store's types; None where nothing was said."""
+    told = (value if value is None else _storable(value) for value in news.told)
+    first = kept(news.first)
+    return (*told, news.state, first, first if news.last is news.first else kept(news.last))
+
+
+def _newest(row: Sequence[Any], stood: Sequence[Any]) -> list[Any]:
+    """How an account stands after news, both as `_STANDING`: older news fill what is null, and no more."""
+    *told, state, first, last = row
+    *known, was, first_seen, last_seen = stood
+    if last >= last_seen:
+        return [*_first_of(told, known), state or was, min(first, first_seen), last]
+    return [*_first_of(known, told), was, min(first, first_seen), last_seen]
 
 
 def _storable(value: Any) -> Any:
@@ -198,8 +244,8 @@ def _storable(value: Any) -> Any:
             value if "\x00" not in value else value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
         )  # PostgreSQL's text cannot hold it
     if isinstance(value, int):
-        return min(value, 2**63 - 1)
-    return value
+        return min(value, _MOST)
+    return kept(value)
 
 
 def labels_of(accounts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], frozenset[str]]:

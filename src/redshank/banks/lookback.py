@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -31,7 +32,7 @@ from redshank.core import Event, Problem
 from redshank.matching import FILES
 from redshank.media import ImageHashes, MediaHashes, VideoHashes
 from redshank.media.hashes import Still
-from redshank.rows import Among, batched
+from redshank.rows import Among, add, batched
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +80,7 @@ class Parts(msgspec.Struct, frozen=True):
     index: PartIndex
 
 
+_NOTHING = _Kept()
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Kept)
 _stills = msgspec.msgpack.Decoder(list[tuple[float | None, bytes, bytes]])
@@ -86,21 +88,23 @@ _stills = msgspec.msgpack.Decoder(list[tuple[float | None, bytes, bytes]])
 
 def keep(walked: Iterable[tuple[Event, Mapping[str, MediaHashes]]], *, now: datetime) -> None:
     """Keep the hashes of each event's media, ours by media id and the platform's. In the caller's transaction."""
-    rows, with_points = [], []
+    rows: list[tuple[Any, ...]] = []
     for event, hashes in walked:
         for item in media_of(event):
             plain, points = _without_points(hashes.get(item.id))
             digests = tuple(digest.lower() for name in FILES if (digest := getattr(item, name)))
             kept = _Kept(plain, (item.pdq or "").lower(), digests)
-            if kept != _Kept():
-                packed = _encoder.encode(kept)
-                rows.append(Seen(network=event.network, event_id=event.id, media_id=item.id, at=now, hashes=packed))
-                if points and settings.REDSHANK.banks.keep_points_days:
-                    with_points.append(SeenPoints(seen=rows[-1], at=now, packed=_encoder.encode(points)))
-    if rows:
-        Seen.objects.bulk_create(rows, batch_size=1000)
-    if with_points:
-        SeenPoints.objects.bulk_create(with_points, batch_size=100)
+            if kept == _NOTHING:
+                continue
+            packed = _encoder.encode(kept)
+            if points and settings.REDSHANK.banks.keep_points_days:
+                seen = Seen.objects.create(
+                    network=event.network, event_id=event.id, media_id=item.id, at=now, hashes=packed
+                )
+                SeenPoints.objects.create(seen=seen, at=now, packed=_encoder.encode(points))
+            else:
+                rows.append((event.network, event.id, item.id, packed))
+    add(Seen, rows, ("network", "event_id", "media_id", "hashes"), same={"at": now})
 
 
 def _without_points(hashes: MediaHashes | None) -> tuple[MediaHashes | None, list[tuple[float | None, bytes, bytes]]]:

@@ -40,7 +40,8 @@ def count_matches(verdicts: Iterable[Verdict], *, now: datetime) -> list[int]:
     """
     tally: Counter[int] = Counter()
     for verdict in verdicts:
-        tally.update({finding.match.entry for finding in verdict.findings if finding.match})
+        if verdict.findings:
+            tally.update({finding.match.entry for finding in verdict.findings if finding.match})
     if not tally:
         return []
     hour = now.replace(minute=0, second=0, microsecond=0)

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 
-class Span(msgspec.Struct, frozen=True, tag="span", tag_field="in"):
+class Span(msgspec.Struct, frozen=True, tag="span", tag_field="in", gc=False):
     """A stretch of a text field. `field` is its path (`post.text`); `start`, `end` count code points, end excluded."""
 
     field: str
@@ -63,13 +63,13 @@ class Part(msgspec.Struct, frozen=True, tag="part", tag_field="in", omit_default
     known_second: float | None = None
 
 
-class Whole(msgspec.Struct, frozen=True, tag="whole", tag_field="in"):
+class Whole(msgspec.Struct, frozen=True, tag="whole", tag_field="in", gc=False):
     """A whole field (`post.links`, `account.avatar`) or a whole media item (`media:ID`)."""
 
     field: str
 
 
-class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A finding against a bank: which entry, at what distance, and how far it might have been.
 
     `distance` and `limit` are Hamming distances of 256-bit hashes; None where a match is exact.
@@ -93,7 +93,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     confirmed: bool = True
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What one detector saw in one place.
 
     `kind` is the kind of thing compared: pdq, part (of a picture or frame), video, md5, sha1, sha256, sha512, url, domain,

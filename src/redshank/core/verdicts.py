@@ -44,7 +44,7 @@ class RequestAction(msgspec.Struct, frozen=True, tag="action", tag_field="effect
 Effect = OpenCase | AddLabel | Preserve | RequestAction
 
 
-class Fired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Fired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One rule that fired: its version, and the values that made it fire, as `expression = value` lines."""
 
     rule: str
@@ -56,7 +56,7 @@ class Fired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     effects: tuple[Effect, ...] = ()
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """All that was seen and asked for on one event.
 
     `errors` holds, for each rule that could not be evaluated, `rule: reason`; its effects are withheld.

@@ -53,7 +53,7 @@ from redshank.evasion.gathering import (
 from redshank.evasion.model import Model, Scorer, Tie, bands, load_model
 from redshank.evasion.models import DayCount, NeverTie, News, ProfileRecord, TieRecord
 from redshank.evasion.targets import live_keys, oldest_token, targets
-from redshank.rows import Among
+from redshank.rows import Among, add
 
 log = structlog.get_logger(__name__)
 
@@ -95,12 +95,7 @@ def note(events: Iterable[tuple[int, Event]], *, pictures: Mapping[int, Pictures
             continue
         found = (pictures or {}).get(pk)
         rows.append((pk, msgspec.msgpack.encode(found) if found else b""))
-    if rows:
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                f"INSERT INTO {News._meta.db_table} (event_id, pictures) VALUES (%s, %s) ON CONFLICT (event_id) DO NOTHING",  # noqa: SLF001, S608
-                rows,
-            )
+    add(News, rows, ("event_id", "pictures"), unique=("event_id",))
 
 
 def see_states(events: Iterable[Event], *, now: datetime) -> None:

@@ -35,7 +35,7 @@ def _nobody_knows(_bank: str, _text: str) -> None:
     return None
 
 
-class Facts:
+class Facts(msgspec.Struct, gc=False):
     """All that rules can look at for one event.
 
     `now` is the time of judging, `account_labels` are our labels on the event's account, `media` holds what hashing gave,
@@ -44,27 +44,14 @@ class Facts:
     looks up texts in banks.
     """
 
-    __slots__ = ("account_labels", "counts", "event", "findings", "holds", "media", "now", "ties")
-
-    def __init__(
-        self,
-        event: Event,
-        findings: tuple[Finding, ...],
-        now: datetime,
-        account_labels: frozenset[str] = frozenset(),
-        media: Mapping[str, Any] = {},
-        ties: tuple[Tie, ...] | None = None,
-        counts: Mapping[int, int] | None = None,
-        holds: Holds = _nobody_knows,
-    ) -> None:
-        self.event = event
-        self.findings = findings
-        self.now = now
-        self.account_labels = account_labels
-        self.media = media
-        self.ties = ties
-        self.counts = counts
-        self.holds = holds
+    event: Event
+    findings: tuple[Finding, ...]
+    now: datetime
+    account_labels: frozenset[str] = frozenset()
+    media: Mapping[str, Any] = {}
+    ties: tuple[Tie, ...] | None = None
+    counts: Mapping[int, int] | None = None
+    holds: Holds = _nobody_knows
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, gc=False):
