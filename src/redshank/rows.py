@@ -7,7 +7,7 @@ for travel as one parameter, so that one statement does it while other threads r
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -81,12 +81,18 @@ def _among(values: list[Any]) -> tuple[str, Any]:
     return "IN (SELECT value FROM json_each(%s))", msgspec.json.encode(values).decode()
 
 
-def kept(at: datetime) -> Any:
-    """A time, of any zone, as the store keeps it: as `pick` gives it, and `put`, `add` and `change` take it."""
-    if connection.vendor != "sqlite":
-        return at
+def times() -> Callable[[datetime], Any]:
+    """Makes of a time, of any zone, what the store keeps: what `pick` gives, and `put`, `add` and `change` take."""
+    return _as_text if connection.vendor == "sqlite" else _as_it_is
+
+
+def _as_text(at: datetime) -> str:
     text: str = msgspec.to_builtins(at.astimezone(UTC))
     return f"{text[:10]} {text[11:-1]}"
+
+
+def _as_it_is(at: datetime) -> datetime:
+    return at
 
 
 def pick(

@@ -57,13 +57,13 @@ def test_among_finds_what_in_does_however_many_are_asked_for():
 
 @given(st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.timezones()))  # noqa: DTZ001
 def test_a_time_is_kept_as_the_orm_keeps_it(at):
-    assert rows.kept(at) == connection.ops.adapt_datetimefield_value(at)
+    assert rows.times()(at) == connection.ops.adapt_datetimefield_value(at)
 
 
 @pytest.mark.django_db
 def test_what_is_added_is_told_from_what_was_there_and_stays_until_it_is_changed():
     def account(name, followers):
-        return (name, "", followers, rows.kept(NOW))
+        return (name, "", followers, rows.times()(NOW))
 
     def add(*told):
         names, giving = ("account_id", "handle", "followers", "last_seen"), ("account_id", "followers", "id")
@@ -89,7 +89,7 @@ def test_what_is_added_is_told_from_what_was_there_and_stays_until_it_is_changed
     stand = AccountRecord.objects.order_by("account_id").values_list("account_id", "handle", "followers", "labels")
     assert list(stand) == [("a", "A%s", None, ["x"]), ("b", "", 3, ["x"]), ("c", "C", 5, ["x"])]
     picked = rows.pick(AccountRecord, "account_id", "ac", ("followers", "last_seen"), same={"network": "n"}, lock=True)
-    assert sorted(picked, key=str) == [(5, rows.kept(NOW)), (None, rows.kept(NOW))]
+    assert sorted(picked, key=str) == [(5, rows.times()(NOW)), (None, rows.times()(NOW))]
 
 
 @pytest.mark.django_db

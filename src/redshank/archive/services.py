@@ -7,7 +7,7 @@ duplicate. What is claimed is true only when the caller's transaction commits, s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
@@ -33,7 +33,7 @@ from redshank.core import (
     event_key,
     subject_of,
 )
-from redshank.rows import Among, add, change, kept, pick
+from redshank.rows import Among, add, change, pick, times
 
 LEASE = timedelta(minutes=10)
 """How long a worker may be at a waiting event before another one may take it."""
@@ -63,6 +63,7 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 def claim(new: Sequence[NewEvent], *, now: datetime) -> dict[tuple[str, str], int]:
     """Insert the events that are not there yet; give their rows' ids by (network, id). Runs in the caller's transaction."""
+    kept = times()
     received = kept(now)
     rows = []
     for item in new:
@@ -133,12 +134,12 @@ _STATES: dict[type, str] = {
 class _News(msgspec.Struct, gc=False):
     """What a batch of events says of one account: `told` as `_TOLD` and `state`, None where nothing was said."""
 
-    told: tuple[Any, ...]
+    told: Sequence[Any]
     state: str | None
     first: datetime
     last: datetime
 
-    def join(self, told: tuple[Any, ...], state: str | None, at: datetime) -> None:
+    def join(self, told: Sequence[Any], state: str | None, at: datetime) -> None:
         """Another event of the batch says this."""
         if at >= self.last:
             self.told = _first_of(told, self.told)
@@ -148,8 +149,8 @@ class _News(msgspec.Struct, gc=False):
             self.state, self.first = self.state or state, min(at, self.first)
 
 
-def _first_of(told: Iterable[Any], else_: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(other if one is None else one for one, other in zip(told, else_, strict=True))
+def _first_of(told: Iterable[Any], else_: Iterable[Any]) -> list[Any]:
+    return [other if one is None else one for one, other in zip(told, else_, strict=True)]
 
 
 def see_accounts(events: Iterable[Event]) -> dict[tuple[str, str], frozenset[str]]:
@@ -182,7 +183,8 @@ def _hear(accounts: dict[str, _News], account: Account, state: str | None, at: d
 
 def _bring(network: str, accounts: Mapping[str, _News]) -> dict[tuple[str, str], frozenset[str]]:
     """Write what was heard of accounts of one network, and give the labels of those that bear any."""
-    rows = {account_id: _row(accounts[account_id]) for account_id in sorted(accounts)}
+    kept = times()
+    rows = {account_id: _row(accounts[account_id], kept) for account_id in sorted(accounts)}
     names = ("id", "account_id", "labels", *_STANDING)
 
     def insert(new: Iterable[str]) -> set[str]:
@@ -222,9 +224,9 @@ def _bring(network: str, accounts: Mapping[str, _News]) -> dict[tuple[str, str],
     return labels
 
 
-def _row(news: _News) -> tuple[Any, ...]:
+def _row(news: _News, kept: Callable[[datetime], Any]) -> tuple[Any, ...]:
     """News as `_STANDING`, in the store's types; None where nothing was said."""
-    told = (value if value is None else _storable(value) for value in news.told)
+    told = [value if value is None else _storable(value, kept) for value in news.told]
     first = kept(news.first)
     return (*told, news.state, first, first if news.last is news.first else kept(news.last))
 
@@ -238,7 +240,7 @@ def _newest(row: Sequence[Any], stood: Sequence[Any]) -> list[Any]:
     return [*_first_of(known, told), was, min(first, first_seen), last_seen]
 
 
-def _storable(value: Any) -> Any:
+def _storable(value: Any, kept: Callable[[datetime], Any]) -> Any:
     if isinstance(value, str):
         return (
             value if "\x00" not in value else value.replace("\x00", "\N{REPLACEMENT CHARACTER}")

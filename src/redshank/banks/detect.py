@@ -28,6 +28,7 @@ from redshank.core import (
     Match,
     Media,
     Part,
+    Post,
     Region,
     Span,
     TimeRange,
@@ -183,12 +184,14 @@ class Known:
     def _exact(self, asked: Iterable[tuple[str, str]]) -> list[int]:
         """The entries in force that have one of these values; asked as (kind of its bank, canonical value)."""
         asked = list(asked)
+        if not (found := self._in_force(self.catalog.exact(asked))):
+            return found
         wanted = {(space(kind), value) for kind, value in asked}
 
         def is_wanted(entry: KnownEntry) -> bool:
             return (space(entry.bank.kind), entry.value) in wanted
 
-        return [pk for pk in self._in_force(self.catalog.exact(asked)) if is_wanted(self._entries[pk])]
+        return [pk for pk in found if is_wanted(self._entries[pk])]
 
     def find(
         self,
@@ -214,10 +217,11 @@ class Known:
         found = _Found(self._entries, nearest)
         links: dict[str, Link | None] = {}
         has_links, has_terms = not self._kinds.isdisjoint(("url", "domain")), len(self._terms) > 0
-        language = self._language(event) if self._has_languages else ""
-        for field, text in _texts(event):
-            if has_terms:
-                for entry, start, end in self._meant(self._terms.find(fold(text)), language):
+        post, upload, accounts = getattr(event, "post", None), getattr(event, "media", None), _accounts(event)
+        language = _language(post) if self._has_languages else ""
+        for field, text in _texts(post, upload, accounts):
+            if has_terms and (hits := self._terms.find(fold(text))):
+                for entry, start, end in self._meant(hits, language):
                     found.add_span("terms", entry, field, start, end, text)
             if has_links and ("." in text or "://" in text):
                 for start, end, url in find_links(text)[:MAX_TEXT_LINKS]:
@@ -226,19 +230,19 @@ class Known:
             for index in self._plugged_texts:
                 self._find_plugged_text(index, field, text, found)
         if has_links:
-            for field, urls in _links(event):
+            for field, urls in _links(post, accounts):
                 for url in urls:
                     for entry in self._known_link(url, links):
                         found.add_link(entry, field, url)
-        if has_terms and (post := getattr(event, "post", None)) is not None:
+        if has_terms and post is not None:
             for tag in post.hashtags:
                 for entry, _, _ in self._meant(self._terms.find(fold(tag)), language):
                     found.add("terms", entry, Whole("post.hashtags"), tag)
         if self._has_media:
-            for item in media_of(event):
+            for item in _media(post, upload, accounts):
                 self._find_media(item, media.get(item.id), found)
         if "name" in self._kinds:
-            for field, name in _named(event):
+            for field, name in _named(accounts):
                 entries = self._exact([("name", bare_name(name))])
                 harmless = [entry for entry in entries if self._entries[entry].bank.harmless]
                 for entry in harmless or entries:
@@ -255,11 +259,6 @@ class Known:
 
         key = event_key(event.network, event.id)
         return tuple(finding for finding in findings if is_held(finding))
-
-    def _language(self, event: Event) -> str:
-        """The primary subtag of the language that the platform says its post is in; empty where it says none."""
-        post = getattr(event, "post", None)
-        return ((post and post.language) or "").replace("_", "-").partition("-")[0].lower()
 
     def _meant(self, hits: Iterable[tuple[int, int, int]], language: str) -> Iterable[tuple[int, int, int]]:
         """Of the places of terms those in a fitting language, and without those that lie within a harmless one."""
@@ -691,71 +690,73 @@ def _ranges(seconds: Sequence[float]) -> tuple[TimeRange, ...]:
 # What of an event is looked at
 
 
-def _accounts(event: Event) -> Iterator[tuple[str, Account]]:
-    account = getattr(event, "account", None)
-    if account is not None:
-        yield "account", account
-    followed = getattr(event, "followed", None)
-    if followed is not None:
-        yield "followed", followed
+def _accounts(event: Event) -> list[tuple[str, Account]]:
+    named = (("account", getattr(event, "account", None)), ("followed", getattr(event, "followed", None)))
+    return [(name, account) for name, account in named if account is not None]
 
 
-def _texts(event: Event) -> Iterator[tuple[str, str]]:
-    post = getattr(event, "post", None)
+def _language(post: Post | None) -> str:
+    """The primary subtag of the language that the platform says its post is in; empty where it says none."""
+    return ((post and post.language) or "").replace("_", "-").partition("-")[0].lower()
+
+
+def _texts(
+    post: Post | None, upload: Media | None, accounts: Iterable[tuple[str, Account]]
+) -> Iterator[tuple[str, str]]:
     if post is not None:
         if post.text:
             yield "post.text", post.text
         for number, item in enumerate(post.media):
             if item.alt:
                 yield f"post.media.{number}.alt", item.alt
-    media = getattr(event, "media", None)
-    if media is not None and media.alt:
-        yield "media.alt", media.alt
-    for name, account in _accounts(event):
+    if upload is not None and upload.alt:
+        yield "media.alt", upload.alt
+    for name, account in accounts:
         if account.handle:
             yield f"{name}.handle", account.handle
         if account.display_name:
             yield f"{name}.display_name", account.display_name
         if account.bio:
             yield f"{name}.bio", account.bio
-        for field in ("avatar", "banner"):
-            item = getattr(account, field)
-            if item is not None and item.alt:
-                yield f"{name}.{field}.alt", item.alt
+        if account.avatar is not None and account.avatar.alt:
+            yield f"{name}.avatar.alt", account.avatar.alt
+        if account.banner is not None and account.banner.alt:
+            yield f"{name}.banner.alt", account.banner.alt
 
 
-def _named(event: Event) -> Iterator[tuple[str, str]]:
-    for name, account in _accounts(event):
+def _named(accounts: Iterable[tuple[str, Account]]) -> Iterator[tuple[str, str]]:
+    for name, account in accounts:
         if account.handle:
             yield f"{name}.handle", account.handle
         if account.display_name:
             yield f"{name}.display_name", account.display_name
 
 
-def _links(event: Event) -> Iterator[tuple[str, tuple[str, ...]]]:
-    post = getattr(event, "post", None)
+def _links(post: Post | None, accounts: Iterable[tuple[str, Account]]) -> Iterator[tuple[str, tuple[str, ...]]]:
     if post is not None and post.links:
         yield "post.links", post.links
-    for name, account in _accounts(event):
+    for name, account in accounts:
         if account.links:
             yield f"{name}.links", account.links
         if account.url:
             yield f"{name}.url", (account.url,)
 
 
-def media_of(event: Event) -> Iterator[Media]:
+def media_of(event: Event) -> list[Media]:
     """Each media item that is looked at in an event."""
-    post = getattr(event, "post", None)
-    if post is not None:
-        yield from post.media
-    media = getattr(event, "media", None)
-    if media is not None:
-        yield media
-    for _, account in _accounts(event):
+    return _media(getattr(event, "post", None), getattr(event, "media", None), _accounts(event))
+
+
+def _media(post: Post | None, upload: Media | None, accounts: Iterable[tuple[str, Account]]) -> list[Media]:
+    found = [] if post is None else [*post.media]
+    if upload is not None:
+        found.append(upload)
+    for _, account in accounts:
         if account.avatar is not None:
-            yield account.avatar
+            found.append(account.avatar)
         if account.banner is not None:
-            yield account.banner
+            found.append(account.banner)
+    return found
 
 
 def _pictures_of(item: Media, hashes: MediaHashes | None) -> Iterator[tuple[str, int | None, tuple[Variant, ...]]]:
