@@ -238,6 +238,7 @@ def _columns(model: type[Model], names: Iterable[str]) -> str:
 
 
 def _type(model: type[Model], name: str) -> str:
+    """The type of a column, without its length: a text that is too long is refused, not cut."""
     field = _fields(model)[name]
     own: str = field.rel_db_type(connection) if field.is_relation or field.primary_key else field.db_type(connection)
-    return own
+    return own.partition("(")[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 
 from redshank.audit.models import Entry, Evidence
+from redshank.rows import add
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,20 +27,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 def record(steps: Sequence[Step], *, now: datetime) -> None:
     """Append `steps` in their order. Nothing is written unless the caller's transaction is."""
-    Entry.objects.bulk_create(
-        [
-            Entry(
-                at=now,
-                actor=step.actor,
-                step=step.step,
-                object=step.object,
-                reason=step.reason,
-                evidence=list(step.evidence),
-                body=step.body,
-            )
-            for step in steps
-        ]
-    )
+    rows = [
+        (step.actor, step.step, step.object, step.reason, json.dumps(step.evidence), json.dumps(step.body))
+        for step in steps
+    ]
+    add(Entry, rows, ("actor", "step", "object", "reason", "evidence", "body"), same={"at": now})
 
 
 def preserve(event: str, body: str, blobs: Sequence[str], *, now: datetime) -> str:

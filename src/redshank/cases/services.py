@@ -6,6 +6,7 @@ the case under a lock, changes it, asks for actions and writes the audit entry i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeVar, cast
@@ -29,6 +30,7 @@ from redshank.enforcement.models import Action
 from redshank.enforcement.services import Ask
 from redshank.people.models import User
 from redshank.policies.models import Policy
+from redshank.rows import add, times
 
 __all__ = [
     "HOLD",
@@ -204,21 +206,21 @@ def _add_items(
         items = [item for item in asked.items if case and (case.pk, item.key) not in seen]
         if case and items:
             fresh[case.pk] = items
-    Item.objects.bulk_create(
-        [
-            Item(
-                case_id=pk,
-                key=item.key,
-                kind=item.kind,
-                event=item.event,
-                body=_storable(item.body),
-                entry=(item.body.get("match") or {}).get("entry") if item.kind == "finding" else None,
-                at=item.at,
-            )
-            for pk, items in fresh.items()
-            for item in items
-        ]
-    )
+    kept = times()
+    rows = [
+        (
+            pk,
+            item.key,
+            item.kind,
+            item.event,
+            json.dumps(_storable(item.body)),
+            (item.body.get("match") or {}).get("entry") if item.kind == "finding" else None,
+            kept(item.at),
+        )
+        for pk, items in fresh.items()
+        for item in items
+    ]
+    add(Item, rows, ("case_id", "key", "kind", "event", "body", "entry", "at"))
     return fresh
 
 

@@ -22,6 +22,7 @@ from redshank import counters as metrics
 from redshank.audit.services import Step, record
 from redshank.core import Effect, Fired, Problem
 from redshank.core.settings import BreakerSettings
+from redshank.rows import change, times
 from redshank.rules.counting import HOUR, moment
 from redshank.rules.models import Breaker, HeldEffect
 
@@ -74,21 +75,24 @@ def admit(wishes: Sequence[Wish], limit_of: Callable[[Wish], int], *, now: datet
         if not most:
             out.append(None)
             continue
-        row, times = found[wish], passed[wish]
+        row, went = found[wish], passed[wish]
         if row.tripped_at is None:
-            del times[: bisect_right(times, at - HOUR)]
+            del went[: bisect_right(went, at - HOUR)]
             touched.add(wish)
-            if len(times) < most:
-                times.insert(bisect_right(times, at), at)
+            if len(went) < most:
+                went.insert(bisect_right(went, at), at)
                 out.append(None)
                 continue
             row.tripped_at, row.most = now, most
             tripped.append(row)
         out.append(row)
-    for wish in sorted(touched):
-        row = found[wish]
-        row.passed = passed[wish].tobytes()
-        row.save(update_fields=["passed", "tripped_at", "most"])
+    kept = times()
+    counted = [
+        (passed[wish].tobytes(), row.tripped_at and kept(row.tripped_at), row.most, row.pk)
+        for wish, row in found.items()
+        if wish in touched
+    ]
+    change(Breaker, counted, ("passed", "tripped_at", "most"))
     steps = []
     for row in tripped:
         reason = f"It asked for more than {row.most:,} in an hour; what is beyond is held until a person has looked."
