@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,7 +242,15 @@ def test_what_changes_while_a_merge_is_under_way_is_seen_at_once_and_stays(
             assert [seer.search(known[row], 0) for row in (3, 4, 5)] == [[], [], [(5, 0)]]
             assert len(seer) == 5000
 
+    left, put = path.parent.with_name(f"{path.parent.name}-left"), Path.replace
+
+    def killed(file: Path, target: Path) -> Path:
+        put(file, target)
+        shutil.copytree(path.parent, left)  # What is there, should the writer be killed just now.
+        return target
+
     index.add(new[:1], [10_000])
+    monkeypatch.setattr(Path, "replace", killed)
     monkeypatch.setattr(hamming._Snapshot, "living", held)
     merging = threading.Thread(target=index.merge)
     merging.start()
@@ -255,7 +264,7 @@ def test_what_changes_while_a_merge_is_under_way_is_seen_at_once_and_stays(
     right()
     index.close()
     if in_file:
-        seers.append(HammingIndex.open(path))
+        seers += [HammingIndex.open(path), HammingIndex.open(left / path.name)]
     right()
 
 
