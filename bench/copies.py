@@ -5,9 +5,9 @@
 Originals are the photograph of the shared data and those of scikit-image, where they are, and rendered pictures of two
 makers. Each is edited, saved as JPEG and hashed as the child process does it; an edit counts as found where the
 original's plain hash lies within 31 bits of the copy's (plain PDQ, and threatexchange's own hasher), or of one of its
-variants, or where the original is found by its points among all originals. Pictures that have nothing in common (tiles of
-photographs that do not overlap, rendered scenes, clouds, pages of words) are sought among each other by each method, to
-count false matches: the share of pairs is to be 1e-6 at most.
+variants, or where the original is found by its points among all originals and all strangers. These, pictures that have nothing
+in common (tiles of photographs that do not overlap, rendered scenes, clouds, pages of words, what channels show), are sought
+among each other by each method, to count false matches: the share of pairs is to be 1e-6 at most.
 """
 
 from __future__ import annotations
@@ -288,7 +288,8 @@ def main() -> None:
     sources = originals(count, args.seed)
     rng = np.random.default_rng(args.seed + 1)
     known = [hashed(saved(image, 90)) for image in sources]
-    index = indexed(known)
+    others = crowd(150 if args.quick else 2400, args.seed)
+    index = indexed(known + [one for of, one in others if of >= TILES])  # Tiles are parts of originals.
     theirs = [pdq_from_bytes(saved(image, 90))[0] for image in sources]
 
     results: Results = defaultdict(list)
@@ -316,7 +317,7 @@ def main() -> None:
     partial = _recall(results, PARTIAL, level=2)
     print(f"\nof copies that cover, or are, 30 % of the frame: {partial:.2f}")
     costs(sources[0], index)
-    strangers(150 if args.quick else 2400, args.seed)
+    strangers(others)
     bar("copies_dihedral_recall", _recall(results, DIHEDRAL))
     bar("copies_border_recall", _recall(results, BORDER))
     bar("copies_partial30_recall", partial)
@@ -342,14 +343,12 @@ def costs(image: Image.Image, index: PartIndex) -> None:
         for name, what in (
             ("hash and variants", lambda: hash_file(io.BytesIO(data), LIMITS)),
             ("the points besides", lambda: points_of(gray)),
-            ("sought among the originals", lambda: in_part(index, hashed(data))),
+            ("sought among all", lambda: in_part(index, hashed(data))),
         ):
             began = time.process_time()
             what()
             took[name].append(time.process_time() - began)
-    took["sought among the originals"] = [
-        all_ - sum(rest) for all_, *rest in zip(*reversed(took.values()), strict=True)
-    ]
+    took["sought among all"] = [all_ - sum(rest) for all_, *rest in zip(*reversed(took.values()), strict=True)]
     print(f"\na picture of {image.width} x {image.height}, processor time in ms, median: ", end="")
     print("; ".join(f"{name} {1000 * float(np.median(times)):.1f}" for name, times in took.items()))
     packed = telling(hashed(data).points)
@@ -380,34 +379,71 @@ def _page(rng: Rng, width: int, height: int) -> Image.Image:
     return out
 
 
+def channel(rng: Rng) -> Callable[[Image.Image], Image.Image]:
+    """What a channel lays around all that it shows: the same words above and below, the same logo in the same corner."""
+    above, below = float(rng.uniform(0, 0.2)), float(rng.uniform(0.05, 0.25))
+    dark, seed = rng.random() < 0.5, int(rng.integers(2**32))
+
+    def framed(image: Image.Image) -> Image.Image:
+        again = np.random.default_rng(seed)
+        out = _framed(image, 0, above, 0, below, (20, 22, 25) if dark else (250, 250, 250))
+        ink = (230, 230, 230) if dark else (25, 25, 25)
+        under = image.height * (1 + above)
+        if above > 0.05:
+            _letters(out, (0, 0, out.width, image.height * above), again, ink)
+        _letters(out, (0, under, out.width, out.height), again, ink)
+        side = image.width * 0.12
+        x, y = image.width * 0.85, image.height * (above + 0.04)
+        draw = ImageDraw.Draw(out)
+        draw.ellipse((x, y, x + side, y + side), fill=_color(again))
+        draw.polygon([(x + side * one, y + side * other) for one, other in again.random((3, 2))], fill=_color(again))
+        return out
+
+    return framed
+
+
 STRANGE = ("letterbox", "caption above", "captions on both sides", "border", "bars of its own blur",
            "screenshot of a player", "screenshot of a player", "logo on it", "caption over it")  # fmt: skip
 """Edits after which pictures of nothing in common share at least a frame, letters, or a page."""
 
 
+TILES = 10_000
+"""Numbers from which pictures are no tiles."""
+
+
 def unlike(count: int, rng: Rng) -> list[tuple[int, Image.Image]]:
     """Pictures of which no two show the same: tiles of photographs, rendered scenes, clouds, pages of words.
 
-    One in four of those that are made is framed, captioned, or shown by a player's page. Each has a number; tiles of one
-    photograph have the same, as a mast or a wall may go on from one to the other.
+    One in four of those that are made is framed, captioned, or shown by a player's page; one in eight is what one of a few
+    channels shows. Each has a number; tiles of one photograph have the same, as a mast or a wall may go on from one to the
+    other.
     """
     photos = list(tiles())
     out = [photos[place] for place in rng.permutation(len(photos))[: count // 3]]
     size = (320, 240)
     makers: list[Callable[[], Image.Image]] = [lambda: render(rng, size), lambda: picture(rng, *size)] * 4
     makers += [lambda: Image.fromarray(texture(rng, *size, rough=rng.uniform(1.2, 2.2))), lambda: _page(rng, *size)]
+    channels = [channel(rng) for _ in range(6)]
     while len(out) < count:
         image = makers[len(out) % len(makers)]()
-        if rng.random() < 0.25:
+        chance = rng.random()
+        if chance < 0.125:
+            image = channels[int(rng.integers(len(channels)))](image)
+        elif chance < 0.375:
             image = EDITS[STRANGE[int(rng.integers(len(STRANGE)))]](image, int(rng.integers(3)), rng, image)
-        out.append((len(photos) + len(out), image))
+        out.append((TILES + len(out), image))
     return out
 
 
-def strangers(count: int, seed: int) -> None:
+def crowd(count: int, seed: int) -> list[tuple[int, ImageHashes]]:
+    """The hashes of so many pictures that have nothing in common, each with its number."""
+    some = unlike(count, np.random.default_rng(seed + 2))
+    return [(number, hashed(saved(image, 85))) for number, image in some]
+
+
+def strangers(others: list[tuple[int, ImageHashes]]) -> None:
     """Print what is found among pictures that have nothing in common: each is sought among all the others."""
-    numbers, images = zip(*unlike(count, np.random.default_rng(seed + 2)), strict=True)
-    of, known = np.array(numbers), [hashed(saved(image, 85)) for image in images]
+    of, known, count = np.array([number for number, _ in others]), [one for _, one in others], len(others)
     rich = np.array([not poverty(telling(one.points)) for one in known])
     index = indexed(known)
     enough = LIMITS.pdq_quality

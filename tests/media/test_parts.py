@@ -167,6 +167,7 @@ def test_whatever_points_are_given_they_are_packed_and_compared(count, seed):
     rng = np.random.default_rng(seed)
     some = Points(
         height=int(rng.integers(1, 513)), width=int(rng.integers(1, 513)),
+        small=rng.integers(0, 256, rng.integers(0, 145, 2), np.uint8),
         places=(rng.uniform(0, 512, (count, 2)) * rng.choice([0, 1], (1, 2))).astype(np.float32),
         sizes=rng.uniform(1, 4, count).astype(np.float32), angles=rng.uniform(0, 6.28, count).astype(np.float32),
         bits=rng.integers(0, 256, (count, 32), np.uint8),
@@ -174,6 +175,7 @@ def test_whatever_points_are_given_they_are_packed_and_compared(count, seed):
     again = unpack_points(pack_points(some))
     assert np.abs(again.places - some.places).max(initial=0) <= 1 / 16
     assert np.array_equal(again.bits, some.bits)
+    assert np.array_equal(again.small, some.small)
     match_points(again, again)
     for places in (some.places * np.float32(0), some.places * np.array([1, 0], np.float32)):
         assert match_points(again, again._replace(places=places)) is None

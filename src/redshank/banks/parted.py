@@ -14,7 +14,7 @@ import msgspec
 
 from redshank.banks.models import Entry, EntryPoints
 from redshank.banks.parts import PartIndex
-from redshank.media.parts import POINT_BYTES, Shown, poverty, telling
+from redshank.media.parts import Shown, poverty, telling, unpack_points
 
 ROWS = 500
 """Pictures that are read together: 6 MB."""
@@ -55,7 +55,7 @@ def shown_by(packed: bytes) -> list[Shown]:
 def count_points(packed: bytes) -> tuple[int, int]:
     """How many pictures, and points of all of them, are packed."""
     shown = shown_by(packed)
-    return len(shown), sum(len(points) // POINT_BYTES for _, points in shown)
+    return len(shown), sum(len(unpack_points(points).bits) for _, points in shown)
 
 
 def parts_at(number: int, *, folder: Path, goes_on: bool) -> PartIndex:

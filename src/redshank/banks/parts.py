@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from redshank.banks import parts_kernels as kernels
-from redshank.media.parts import Bits, PartMatch, Points, Shown, match_points, unpack_points
+from redshank.media.parts import LEAST, Bits, PartMatch, Points, Shown, agreement, unpack_points
 
 Ints = npt.NDArray[np.int64]
 
@@ -85,13 +85,17 @@ class PartIndex:
 
         A known video comes once for each second that is seen.
         """
+        return (found for found in self.agreements(packed) if found[2].evidence >= LEAST)
+
+    def agreements(self, packed: bytes) -> Iterator[tuple[int, float | None, PartMatch]]:
+        """The same of each entry that was compared, however little speaks for it."""
         if not packed or not self._pictures:
             return
         seen = unpack_points(packed)
         few = list(self._pictures) if len(self._pictures) <= COMPARED else self._candidates(seen)
         for picture in few:
             known = self._pictures.get(picture)
-            match = match_points(seen, unpack_points(known[1][1])) if known else None
+            match = agreement(seen, unpack_points(known[1][1])) if known else None
             if known and match:
                 yield known[0], known[1][0], match
 

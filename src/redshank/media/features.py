@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from redshank.media.hashes import Frame, Still
-from redshank.media.parts import Points, pack_points
+from redshank.media.parts import SMALL, Points, pack_points
 from redshank.media.pdq import Gray
 
 LONGEST = 512
@@ -105,9 +105,9 @@ class Stills:
         return tuple(sorted((still for still in out if still.points), key=lambda still: still.second))
 
 
-def _shrunk(gray: Gray) -> Gray:
-    """The picture, of `LONGEST` pixels at most."""
-    scale = LONGEST / max(gray.shape)
+def _shrunk(gray: Gray, longest: int = LONGEST) -> Gray:
+    """The picture, of so many pixels at most, if it is not so tiny that nothing is sought in it."""
+    scale = longest / max(gray.shape)
     small = np.ascontiguousarray(gray)
     if scale >= 1 or min(small.shape) < SHORTEST:
         return small
@@ -154,6 +154,7 @@ def _described(gray: Gray, points: list[cv2.KeyPoint]) -> bytes:
         Points(
             height=gray.shape[0],
             width=gray.shape[1],
+            small=_shrunk(gray, SMALL),
             places=np.array([one.pt for one in kept], np.float32),
             sizes=np.array([STEP**one.octave for one in kept], np.float32),
             angles=np.array([np.deg2rad(one.angle) for one in kept], np.float32),

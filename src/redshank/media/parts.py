@@ -1,9 +1,10 @@
 """Whether a picture shows a part of a known one: points of both that look alike must also lie alike.
 
 The one idea: two pairs of alike points fix how one picture would be laid on the other (scaled, turned, moved), and each
-point's own size and turn must agree with it. The laying that most pairs agree to is fitted to them; then it is asked not
-only how many agree, but how many of the points that should be there do. So a logo, a caption or a frame of buttons that
-two pictures share is not the picture: most of what lies between is missing.
+point's own size and turn must agree with it. The laying that most pairs agree to is fitted to them. Points propose, pixels
+decide: it is asked how many of the points that should be there are, and whether the pictures, small, look alike as they are
+laid on each other, patch by patch. So a logo, a caption or a frame of buttons that two pictures share is not the picture:
+most of what lies between is missing.
 
 Pure, and without chance: the same two pictures give the same answer.
 """
@@ -22,11 +23,10 @@ from redshank.core import Region
 
 Floats = npt.NDArray[np.floating]
 Bits = npt.NDArray[np.uint8]
+Gray = npt.NDArray[np.uint8]
 
-_HEAD = struct.Struct(">HH")
+_HEAD = struct.Struct(">HHBB")
 _POINT = np.dtype([("x", ">u2"), ("y", ">u2"), ("size", "u1"), ("angle", "u1"), ("bits", "u1", (32,))])
-POINT_BYTES = _POINT.itemsize
-"""Bytes of a packed point: 38. Four more are a picture's."""
 Shown = tuple[float | None, bytes]
 """The points of a picture, packed, and of which second of a video it is; None of a picture."""
 
@@ -34,11 +34,13 @@ Shown = tuple[float | None, bytes]
 class Points(NamedTuple):
     """Points of a picture that is `height` by `width` pixels at the scale at which they were found.
 
-    `places` (n, 2) are x and y in those pixels; `sizes` (n,) from 1; `angles` (n,) in radians, 0 to 2 pi; `bits` (n, 32).
+    `small` is the picture itself, its luminance (rows, columns) uint8, of `SMALL` pixels at most. `places` (n, 2) are x and y in
+    the pixels of the scale; `sizes` (n,) from 1; `angles` (n,) in radians, 0 to 2 pi; `bits` (n, 32).
     """
 
     height: int
     width: int
+    small: Gray
     places: Floats
     sizes: Floats
     angles: Floats
@@ -51,31 +53,38 @@ class Points(NamedTuple):
         )
 
 
+SMALL, KNOWN_SMALL = 144, 48
+"""Pixels of the longer side of a seen picture made small, and of what is kept of a known one. The seen one may show the known one
+smaller than itself, and is to be no less sharp then."""
+
+
 def pack_points(points: Points) -> bytes:
-    """`points` as bytes: the picture's height and width, then of each x, y (a 16th pixel), size (a 16th), angle, bits."""
+    """`points` as bytes: the picture's height and width, `small`, then of each x, y (a 16th pixel), size (a 16th), angle, bits."""
     out = np.zeros(len(points.places), _POINT)
     out["x"], out["y"] = np.clip(np.round(points.places * 16), 0, 65535).T
     out["size"] = np.clip(np.round(points.sizes * 16), 1, 255)
     out["angle"] = np.round(points.angles * (128 / np.pi)).astype(np.int64) % 256
     out["bits"] = points.bits
-    return _HEAD.pack(points.height, points.width) + out.tobytes()
+    return _HEAD.pack(points.height, points.width, *points.small.shape) + points.small.tobytes() + out.tobytes()
 
 
 def unpack_points(packed: bytes) -> Points:
     """What `pack_points` packed; of no bytes, no points. Raises ValueError for other bytes."""
     if not packed:
-        packed = _HEAD.pack(1, 1)
-    height, width = _HEAD.unpack_from(packed)
-    raw = np.frombuffer(packed, _POINT, offset=_HEAD.size)
+        packed = _HEAD.pack(1, 1, 0, 0)
+    height, width, *shape = _HEAD.unpack_from(packed)
+    start = _HEAD.size + shape[0] * shape[1]
+    small = np.frombuffer(packed, np.uint8, start - _HEAD.size, _HEAD.size).reshape(shape)
+    raw = np.frombuffer(packed, _POINT, offset=start)
     places = np.stack([raw["x"], raw["y"]], axis=1).astype(np.float32) / np.float32(16)
     return Points(
-        height, width, places, raw["size"].astype(np.float32) / np.float32(16),
+        height, width, small, places, raw["size"].astype(np.float32) / np.float32(16),
         raw["angle"].astype(np.float32) * np.float32(np.pi / 128), np.ascontiguousarray(raw["bits"]),
     )  # fmt: skip
 
 
 KEPT = 500
-"""Points that are kept of a known picture: with 4 bytes for its size, 19 kB. Of 300, a crop to a third had too few."""
+"""Points that are kept of a known picture: with itself at 48 pixels, 21 kB. Of 300, a crop to a third had too few."""
 REPEATED = 31
 """Bits by which two points of one picture differ at most that tell nothing: letters, windows, corners of plain shapes."""
 
@@ -86,7 +95,7 @@ def telling(packed: bytes) -> bytes:
     table = distances(points.bits, points.bits)
     apart = np.abs(_complex(points.places)[:, None] - _complex(points.places)[None]) > APART / 2
     single = np.flatnonzero(~((table <= REPEATED) & apart).any(axis=1))[:KEPT]
-    return pack_points(points.only(single)) if len(single) else b""
+    return pack_points(points.only(single)._replace(small=_averaged(points.small, KNOWN_SMALL))) if len(single) else b""
 
 
 def poverty(packed: bytes) -> str:
@@ -99,13 +108,15 @@ def poverty(packed: bytes) -> str:
 
 
 class PartMatch(msgspec.Struct, frozen=True):
-    """A part of a known picture in a seen one: `inliers` distinct points agree. They lie in `cells` of the 64 that the
-    known picture is cut into, which is `share` (0 to 1) of those that should show. The region `seen` of the one is the region
-    `known` of the other, as they are laid on each other, the known one enlarged by `scale`."""
+    """A part of a known picture in a seen one: `inliers` distinct points agree. They lie in cells of the 64 that the known
+    picture is cut into, which are `share` (0 to 1) of those that should show. Laid on each other, both are alike by
+    `likeness` (-1 to 1), and in a `patches` (0 to 1) of 16 patches (`_likeness`). The region `seen` of the one is the region
+    `known` of the other, the known one enlarged by `scale`."""
 
     inliers: int
     share: float
-    cells: int
+    likeness: float
+    patches: float
     scale: float
     seen: Region
     known: Region
@@ -114,6 +125,15 @@ class PartMatch(msgspec.Struct, frozen=True):
         """The same, `seen` being what its mirror image shows."""
         left, right = round(1 - self.seen.right, 4), round(1 - self.seen.left, 4)
         return msgspec.structs.replace(self, seen=Region(left, self.seen.top, right, self.seen.bottom))
+
+    def measures(self) -> tuple[float, ...]:
+        """What is weighed by `WEIGHTS`, the first of which stands alone."""
+        return (1, math.log(self.inliers), self.share, self.likeness, self.patches, abs(math.log(self.scale)))
+
+    @property
+    def evidence(self) -> float:
+        """How much speaks for it: the logarithm of the odds, up to a constant, that it is a copy and not a stranger."""
+        return sum(weight * value for weight, value in zip(WEIGHTS, self.measures(), strict=True))
 
 
 ALIKE = 64
@@ -132,61 +152,129 @@ GRID = 8
 """Cells a side of a known picture in which agreeing points are counted."""
 ENOUGH, ENOUGH_CELLS = 60, 10
 """Points of a known picture, and cells that they lie in, below which it is not sought in part."""
-LEAST_LARGER = ((13, 4, 0.74), (16, 4, 0.55), (18, 6, 0.46), (21, 8, 0.36))
-"""Points that must agree, cells that they lie in, and the share that these are of those that should show: any of them will
-do, where the known picture is shown larger than `SAME`, as a crop that fills the frame is. A crop of little but sky has
-few points, but nearly all.
-
-All three ladders were set by 21 million pairs of strangers, pages of words and scenes that show the same balls in other
-places among them. Enlarged, these reach (15, 8, 0.73) and (20, 9, 0.45)."""
-LEAST_SMALLER = ((15, 6, 0.72), (16, 9, 0.55), (19, 9, 0.36), (22, 11, 0.25))
-"""The same where the known picture is made smaller: its small points are gone, and a screenshot has others over some. Strangers
-reach (14, 8, 0.8), (14, 10, 0.53), (18, 6, 0.46), (17, 11, 0.33) and (20, 9, 0.3)."""
-LEAST_SAME = ((14, 4, 0.8), (19, 4, 0.66), (26, 8, 0.56), (48, 16, 0.42))
-"""The same where both are at one size: then more is found again of a true copy, and two pages of one type, or two
-screenshots, share letters, buttons and titles with different pictures between; they reach (13, 6, 0.86), (13, 7, 0.78),
-(18, 9, 0.64), (23, 12, 0.52), (35, 17, 0.5) and (40, 14, 0.39)."""
-SAME = (1 / 1.5, 1.25)
-"""From which scale to which a known picture is shown at its size, more or less."""
+FEWEST = 8
+"""Points that must agree before pixels are compared."""
+WEIGHTS = (-23.4, 0.9, 8.1, 2.7, 15.9, 10.0)
+"""Of a constant, the logarithm of how many points agree, the share, likeness, patches, and the logarithm of the scale: by
+logistic regression (`python -m bench.parts`) of copies that show a part, and of strangers of which as many points agree,
+pages of words, scenes with the same balls in other places, and pages that share their buttons among them. What two
+strangers share, a caption, a frame, letters of one type, is mostly shown at one size."""
+LEAST = 2.0
+"""Evidence from which a picture is a copy: two more than what any of 5.6 million pairs of strangers reached."""
+PATCHES = 4
+"""Patches a side of what both show, in each of which their luminance is compared."""
+FLAT = 4.0
+"""Deviation of luminance, in levels of 256, up to which a patch is plain; where it is in both, it tells nothing."""
+PATCH_ALIKE = 0.7
+"""Correlation from which a patch is alike in both."""
 
 
 def match_points(seen: Points, known: Points) -> PartMatch | None:
     """Where `seen` shows a part of `known`; None where it does not. Mirrored copies need the mirrored points of `seen`."""
-    match = agreement(seen, known, min(LEAST_LARGER)[0])
-    if match is None:
-        return None
-    least = LEAST_LARGER if match.scale > SAME[1] else LEAST_SMALLER if match.scale < SAME[0] else LEAST_SAME
-    return match if any(match.inliers >= n and match.cells >= c and match.share >= s for n, c, s in least) else None
+    match = agreement(seen, known)
+    return match if match and match.evidence >= LEAST else None
 
 
-def agreement(seen: Points, known: Points, enough: int = 6) -> PartMatch | None:
-    """The best that there is, however little agrees; None where not even `enough` points do."""
+def agreement(seen: Points, known: Points) -> PartMatch | None:
+    """The best that there is, however little speaks for it; None where not even `FEWEST` points agree."""
     from redshank.media.parts_kernels import alike, laid  # Half a second, for who compares parts alone.
 
     if not len(seen.bits) or not len(known.bits):
         return None
     mine, theirs, _ = alike(seen.bits.view(np.uint64), known.bits.view(np.uint64), ALIKE)
-    if len(mine) < enough:
+    if len(mine) < FEWEST:
         return None
     here, there = seen.places[mine].astype(np.float64), known.places[theirs].astype(np.float64)
     turn = (seen.angles[mine] - known.angles[theirs]).astype(np.float64)
     size = np.log(seen.sizes[mine] / known.sizes[theirs]).astype(np.float64)
-    laying, agreeing = laid(here, there, turn, size, TRIED, APART, TURN, SIZE, WITHIN, STRETCH, enough)
-    if agreeing.sum() < enough:
+    laying, agreeing = laid(here, there, turn, size, TRIED, APART, TURN, SIZE, WITHIN, STRETCH, FEWEST)
+    if agreeing.sum() < FEWEST:
         return None
     here, there = here[agreeing], there[agreeing]
     cells = np.unique(_cells(there, known))
     expected = np.unique(_cells(known.places[_wanted(laying, seen, known)], known))
     share = float(np.isin(expected, cells).mean()) if len(expected) else 0.0
-    back = _inverse(laying)
+    inliers = _distinct(here, there)
+    if inliers < FEWEST:
+        return None
+    shown = _region(_frame(seen, _inverse(laying)), known)
     return PartMatch(
-        _distinct(here, there),
+        inliers,
         share,
-        len(cells),
+        *_likeness(seen, known, laying, shown),
         _scale(laying),
         _region(_frame(known, laying), seen),
-        _region(_frame(seen, back), known),
+        shown,
     )
+
+
+def _likeness(seen: Points, known: Points, laying: Floats, shown: Region) -> tuple[float, float]:
+    """How alike both are where they are laid on each other, and the share of patches in which they are.
+
+    The seen picture, as it lies on the known one, is made as small. The one number is the correlation of their luminance,
+    after the quadratic surface that lies closest was taken from either, so that a sky above a field is not like every
+    other. The other counts correlations of each patch by itself; one is added to the patches that are not plain, so that
+    few of them do not tell much.
+    """
+    rows, columns = known.small.shape
+    parts = (np.arange(3) + 0.5) / 3
+    across = (np.arange(columns)[:, None] + parts).reshape(-1) / columns
+    down = (np.arange(rows)[:, None] + parts).reshape(-1) / rows
+    x, y = np.meshgrid(known.width * across, known.height * down)
+    u = laying[0, 0] * x + laying[0, 1] * y + laying[0, 2]
+    v = laying[1, 0] * x + laying[1, 1] * y + laying[1, 2]
+    inside = ((u >= 0) & (v >= 0) & (u < seen.width) & (v < seen.height))[1::3, 1::3]
+    if inside.sum() < PATCHES * PATCHES or not seen.small.size:
+        return 0.0, 0.0
+    laid_on = _sampled(seen, u, v).reshape(rows, 3, columns, 3).mean(axis=(1, 3))
+    pair = np.stack([known.small[inside], laid_on[inside]], axis=1).astype(np.float64)
+    down, across = (((at - low) / (high - low)).clip(0, 0.999) for at, low, high in (
+        (y[1::3, 1::3][inside] / known.height, shown.top, shown.bottom),
+        (x[1::3, 1::3][inside] / known.width, shown.left, shown.right),
+    ))  # fmt: skip
+    surface = np.stack([np.ones_like(down), across, down, across * across, down * down, across * down], axis=1)
+    rest = pair - surface @ np.linalg.lstsq(surface, pair, rcond=None)[0]
+    (mine, both), (_, theirs) = rest.T @ rest
+    likeness = both / math.sqrt(mine * theirs) if min(mine, theirs) > len(rest) else 0.0
+    patch = (down * PATCHES).astype(np.int64) * PATCHES + (across * PATCHES).astype(np.int64)
+
+    def summed(of: Floats) -> Floats:
+        out: Floats = np.bincount(patch, of, PATCHES * PATCHES).astype(np.float64)
+        return out
+
+    count = np.maximum(summed(np.ones(len(patch))), 1)
+    rest = pair - np.stack([summed(side) / count for side in pair.T], axis=1)[patch]
+    mine, theirs, both = summed(rest[:, 0] ** 2), summed(rest[:, 1] ** 2), summed(rest[:, 0] * rest[:, 1])
+    telling_ = np.maximum(mine, theirs) > FLAT * FLAT * count
+    alike_ = both > PATCH_ALIKE * np.sqrt(mine * theirs)
+    return float(likeness), float((alike_ & telling_).sum() / (telling_.sum() + 1))
+
+
+def _sampled(of: Points, x: Floats, y: Floats) -> Floats:
+    """The luminance of a picture, made small, at places in its own pixels, between four of the small one's."""
+    rows, columns = of.small.shape
+    u = np.clip(x * (columns / of.width) - 0.5, 0, columns - 1)
+    v = np.clip(y * (rows / of.height) - 0.5, 0, rows - 1)
+    left, top = u.astype(np.int64), v.astype(np.int64)
+    right, bottom = np.minimum(left + 1, columns - 1), np.minimum(top + 1, rows - 1)
+    u, v = u - left, v - top
+    small = of.small.astype(np.float64)
+    above = small[top, left] * (1 - u) + small[top, right] * u
+    below = small[bottom, left] * (1 - u) + small[bottom, right] * u
+    out: Floats = above * (1 - v) + below * v
+    return out
+
+
+def _averaged(small: Gray, longest: int) -> Gray:
+    """A picture of so many pixels at most, each the mean of those that it stands for."""
+    if max(small.shape) <= longest:
+        return small
+    rows, columns = (max(1, round(side * longest / max(small.shape))) for side in small.shape)
+    down = np.arange(rows) * small.shape[0] // rows
+    across = np.arange(columns) * small.shape[1] // columns
+    total = np.add.reduceat(np.add.reduceat(small.astype(np.float64), down, axis=0), across, axis=1)
+    count = np.outer(np.diff(down, append=small.shape[0]), np.diff(across, append=small.shape[1]))
+    return np.round(total / count).astype(np.uint8)
 
 
 def distances(seen: Bits, known: Bits) -> npt.NDArray[np.uint16]:
