@@ -57,7 +57,7 @@ def test_a_crop_is_found_in_a_bank_that_asks_for_parts_and_in_no_other(make):
     assert isinstance(finding.where, Part)
     assert finding.where.media == "m1"
     assert finding.where.inliers >= 9
-    assert finding.score == finding.where.share
+    assert finding.score == finding.where.likeness
     assert finding.match.distance is None
     assert finding.match.how == ""
     assert abs(finding.where.known.left - 0.3) < 0.05

@@ -189,7 +189,7 @@ def plant(now: datetime | None = None, *, many: int = 60) -> dict[str, Any]:
     at = now - timedelta(minutes=49)
     span = {"in": "span", "field": "post.text", "start": start, "end": start + len("iron wolf brigade")}
     frames = {"in": "frames", "media": "m-2", "share": 0.42, "known_share": 0.8, "ranges": [{"start": 3.0, "end": 7.0, "known_start": 0.0, "known_end": 4.0}]}  # fmt: skip
-    part = {"in": "part", "media": "m-1", "region": {"left": 0.55, "top": 0.05, "right": 0.95, "bottom": 0.6}, "known": {"left": 0.0, "top": 0.1, "right": 1.0, "bottom": 0.9}, "inliers": 34, "share": 0.62}  # fmt: skip
+    part = {"in": "part", "media": "m-1", "region": {"left": 0.55, "top": 0.05, "right": 0.95, "bottom": 0.6}, "known": {"left": 0.0, "top": 0.1, "right": 1.0, "bottom": 0.9}, "inliers": 34, "likeness": 0.92}  # fmt: skip
     then = part | {"media": "m-2", "second": 5.0, "known_second": 2.0}
     ids = {
         "main": ask(

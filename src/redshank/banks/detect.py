@@ -420,10 +420,10 @@ class Known:
                 before = hits.get((entry, second))
                 if before is None or match.inliers > cast("Part", before.where).inliers:
                     lies = match if not how else match.mirrored()
-                    share = round(match.share, 4)
-                    where = Part(media, lies.seen, lies.known, match.inliers, share, second, known_second)
+                    likeness = round(match.likeness, 4)
+                    where = Part(media, lies.seen, lies.known, match.inliers, likeness, second, known_second)
                     value = seen.pdq if isinstance(seen, ImageHashes) else seen.sha256
-                    hits[entry, second] = _Hit("parts", entry, where, value, kind="part", score=share, how=how)
+                    hits[entry, second] = _Hit("parts", entry, where, value, kind="part", score=likeness, how=how)
         there = {entry for entry in self._in_force({entry for entry, _ in hits}) if self._entries[entry].bank.partial}
         best = sorted(hits.items(), key=lambda item: (-cast("Part", item[1].where).inliers, item[0]))
         return [hit for (entry, _), hit in best if entry in there]

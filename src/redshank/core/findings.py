@@ -50,15 +50,15 @@ class Region(msgspec.Struct, frozen=True):
 class Part(msgspec.Struct, frozen=True, tag="part", tag_field="in", omit_defaults=True):
     """A region of the picture `media` that shows the region `known` of a known one.
 
-    `inliers` distinct points of both lie alike; `share`, 0 to 1, of the places that should show some do. `second` says when,
-    where `media` is a video, and `known_second`, where the known one is.
+    `inliers` distinct points of both lie alike, and by `likeness`, 0 to 1, both look alike there. `second` says when, where
+    `media` is a video, and `known_second`, where the known one is.
     """
 
     media: str
     region: Region
     known: Region
     inliers: int
-    share: float
+    likeness: float
     second: float | None = None
     known_second: float | None = None
 

@@ -2,9 +2,8 @@
 
 The one idea: two pairs of alike points fix how one picture would be laid on the other (scaled, turned, moved), and each
 point's own size and turn must agree with it. The laying that most pairs agree to is fitted to them. Points propose, pixels
-decide: it is asked how many of the points that should be there are, and whether the pictures, small, look alike as they are
-laid on each other, patch by patch. So a logo, a caption or a frame of buttons that two pictures share is not the picture:
-most of what lies between is missing.
+decide: both pictures, made small, are compared as they are laid on each other, patch by patch. So a logo, a caption or a
+frame of buttons that two pictures share is not the picture: most of what lies between is missing.
 
 Pure, and without chance: the same two pictures give the same answer.
 """
@@ -108,13 +107,11 @@ def poverty(packed: bytes) -> str:
 
 
 class PartMatch(msgspec.Struct, frozen=True):
-    """A part of a known picture in a seen one: `inliers` distinct points agree. They lie in cells of the 64 that the known
-    picture is cut into, which are `share` (0 to 1) of those that should show. Laid on each other, both are alike by
-    `likeness` (-1 to 1), and in a `patches` (0 to 1) of 16 patches (`_likeness`). The region `seen` of the one is the region
-    `known` of the other, the known one enlarged by `scale`."""
+    """A part of a known picture in a seen one: `inliers` distinct points agree. Laid on each other, both look alike by
+    `likeness`, and in `patches` of 16 patches, 0 to 1 (`_likeness`). The region `seen` of the one is the region `known` of
+    the other, the known one enlarged by `scale`."""
 
     inliers: int
-    share: float
     likeness: float
     patches: float
     scale: float
@@ -128,7 +125,7 @@ class PartMatch(msgspec.Struct, frozen=True):
 
     def measures(self) -> tuple[float, ...]:
         """What is weighed by `WEIGHTS`, the first of which stands alone."""
-        return (1, math.log(self.inliers), self.share, self.likeness, self.patches, abs(math.log(self.scale)))
+        return (1, math.log(self.inliers), self.likeness, self.patches, abs(math.log(self.scale)))
 
     @property
     def evidence(self) -> float:
@@ -154,13 +151,13 @@ ENOUGH, ENOUGH_CELLS = 60, 10
 """Points of a known picture, and cells that they lie in, below which it is not sought in part."""
 FEWEST = 8
 """Points that must agree before pixels are compared."""
-WEIGHTS = (-23.4, 0.9, 8.1, 2.7, 15.9, 10.0)
-"""Of a constant, the logarithm of how many points agree, the share, likeness, patches, and the logarithm of the scale: by
-logistic regression (`python -m bench.parts`) of copies that show a part, and of strangers of which as many points agree,
-pages of words, scenes with the same balls in other places, and pages that share their buttons among them. What two
-strangers share, a caption, a frame, letters of one type, is mostly shown at one size."""
+WEIGHTS = (-43.1, 6.0, 2.8, 23.5, 15.6)
+"""Of a constant, the logarithm of how many points agree, likeness, patches, and the logarithm of the scale, as more is needed
+where both are at one size: what two strangers share, a caption, a frame, letters of one type, is mostly shown so. By
+logistic regression (`python -m bench.parts --seed 51`) of copies, and of strangers of which `FEWEST` points agree: pages of
+words, scenes with the same balls in other places, players' pages, and what a channel lays around all that it shows."""
 LEAST = 2.0
-"""Evidence from which a picture is a copy: two more than what any of 5.6 million pairs of strangers reached."""
+"""Evidence from which a picture is a copy: one more than what any of the 5.7 million pairs of strangers reached there."""
 PATCHES = 4
 """Patches a side of what both show, in each of which their luminance is compared."""
 FLAT = 4.0
@@ -191,16 +188,12 @@ def agreement(seen: Points, known: Points) -> PartMatch | None:
     if agreeing.sum() < FEWEST:
         return None
     here, there = here[agreeing], there[agreeing]
-    cells = np.unique(_cells(there, known))
-    expected = np.unique(_cells(known.places[_wanted(laying, seen, known)], known))
-    share = float(np.isin(expected, cells).mean()) if len(expected) else 0.0
     inliers = _distinct(here, there)
     if inliers < FEWEST:
         return None
     shown = _region(_frame(seen, _inverse(laying)), known)
     return PartMatch(
         inliers,
-        share,
         *_likeness(seen, known, laying, shown),
         _scale(laying),
         _region(_frame(known, laying), seen),
@@ -211,8 +204,8 @@ def agreement(seen: Points, known: Points) -> PartMatch | None:
 def _likeness(seen: Points, known: Points, laying: Floats, shown: Region) -> tuple[float, float]:
     """How alike both are where they are laid on each other, and the share of patches in which they are.
 
-    The seen picture, as it lies on the known one, is made as small. The one number is the correlation of their luminance,
-    after the quadratic surface that lies closest was taken from either, so that a sky above a field is not like every
+    The seen picture, as it lies on the known one, is made as small. The one number is the correlation of their luminance
+    (0 where it is less), after the quadratic surface that lies closest was taken from either, so that a sky above a field is not like every
     other. The other counts correlations of each patch by itself; one is added to the patches that are not plain, so that
     few of them do not tell much.
     """
@@ -235,7 +228,7 @@ def _likeness(seen: Points, known: Points, laying: Floats, shown: Region) -> tup
     surface = np.stack([np.ones_like(down), across, down, across * across, down * down, across * down], axis=1)
     rest = pair - surface @ np.linalg.lstsq(surface, pair, rcond=None)[0]
     (mine, both), (_, theirs) = rest.T @ rest
-    likeness = both / math.sqrt(mine * theirs) if min(mine, theirs) > len(rest) else 0.0
+    likeness = max(both, 0.0) / math.sqrt(mine * theirs) if min(mine, theirs) > len(rest) else 0.0
     patch = (down * PATCHES).astype(np.int64) * PATCHES + (across * PATCHES).astype(np.int64)
 
     def summed(of: Floats) -> Floats:
@@ -298,15 +291,6 @@ def _distinct(here: Floats, there: Floats) -> int:
 def _cells(places: Floats, of: Points) -> npt.NDArray[np.int64]:
     cells = np.minimum((places * np.array([GRID / of.width, GRID / of.height])).astype(np.int64), GRID - 1)
     out: npt.NDArray[np.int64] = cells[:, 1] * GRID + cells[:, 0]
-    return out
-
-
-def _wanted(laying: Floats, seen: Points, known: Points) -> npt.NDArray[np.bool_]:
-    """Which points of `known` should be seen: they lie within the seen picture, at a size that is looked for."""
-    laid = known.places @ laying[:, :2].T + laying[:, 2]
-    sizes = known.sizes * np.float32(_scale(laying))
-    inside = (laid >= 16).all(axis=1) & (laid[:, 0] < seen.width - 16) & (laid[:, 1] < seen.height - 16)
-    out: npt.NDArray[np.bool_] = inside & (sizes >= 0.9) & (sizes <= 4)
     return out
 
 

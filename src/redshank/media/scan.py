@@ -20,7 +20,7 @@ from redshank.media.parts import match_points, poverty, telling, unpack_points
 class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One file beside one known file; the fields that do not apply are left out.
 
-    `kind` is what was compared: `sha256` (the same bytes), `pdq` (two pictures), `part` (of a picture or frame, by `inliers` points), `video` (two videos), `frame` (a
+    `kind` is what was compared: `sha256` (the same bytes), `pdq` (two pictures), `part` (of a picture or frame, by `inliers` points, with its `likeness`, 0 to 1), `video` (two videos), `frame` (a
     picture and the nearest second of a video). `found` says whether it counts as a match. `distance` is of 256 bits.
     `how` says in which changed form it is found, in words. For videos, `share` and `known_share` are the parts of either that match, `matched` of `seconds` the count.
     """
@@ -38,6 +38,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: int | None = None
     ranges: tuple[TimeRange, ...] | None = None
     inliers: int | None = None
+    likeness: float | None = None
     region: Region | None = None
     known_region: Region | None = None
     how: str | None = None
@@ -94,7 +95,7 @@ class Known:
                     continue
                 lies = match if not how else match.mirrored()
                 best[name] = Sighting(
-                    file=file, known=name, kind="part", found=True, how=how or None, share=round(match.share, 4),
+                    file=file, known=name, kind="part", found=True, how=how or None, likeness=round(match.likeness, 4),
                     inliers=match.inliers, region=lies.seen, known_region=lies.known, second=second,
                     known_second=known_second,
                 )  # fmt: skip

@@ -186,12 +186,12 @@ def _why_found(one: Seen, at: datetime) -> Why:
             "known": round(100 * finding.where.known_share),
         }
     elif isinstance(finding.where, Part):
-        share = finding.where.share
+        share = finding.where.likeness
         detail = _(
-            "%(n)d points agree, in %(share)d %% of the places that should; the marked region shows %(known)d %% of the known picture"
+            "%(n)d points agree, and both look alike by %(share)d %%; the marked region shows %(known)d %% of the known picture"
         ) % {
             "n": finding.where.inliers,
-            "share": round(100 * finding.where.share),
+            "share": round(100 * finding.where.likeness),
             "known": round(100 * finding.where.known.area),
         }
         if finding.where.second is not None:
