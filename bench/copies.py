@@ -423,7 +423,7 @@ def unlike(count: int, rng: Rng) -> list[tuple[int, Image.Image]]:
     size = (320, 240)
     makers: list[Callable[[], Image.Image]] = [lambda: render(rng, size), lambda: picture(rng, *size)] * 4
     makers += [lambda: Image.fromarray(texture(rng, *size, rough=rng.uniform(1.2, 2.2))), lambda: _page(rng, *size)]
-    channels = [channel(rng) for _ in range(6)]
+    channels = [channel(rng) for _ in range(12)]
     while len(out) < count:
         image = makers[len(out) % len(makers)]()
         chance = rng.random()

@@ -107,13 +107,11 @@ def poverty(packed: bytes) -> str:
 
 
 class PartMatch(msgspec.Struct, frozen=True):
-    """A part of a known picture in a seen one: `inliers` distinct points agree. Laid on each other, both look alike by
-    `likeness`, and in `patches` of 16 patches, 0 to 1 (`_likeness`). The region `seen` of the one is the region `known` of
-    the other, the known one enlarged by `scale`."""
+    """A part of a known picture in a seen one: `inliers` distinct points agree, and of what both show `likeness`, 0 to 1, looks
+    alike (`_likeness`). The region `seen` of the one is the region `known` of the other, the known one enlarged by `scale`."""
 
     inliers: int
     likeness: float
-    patches: float
     scale: float
     seen: Region
     known: Region
@@ -125,7 +123,7 @@ class PartMatch(msgspec.Struct, frozen=True):
 
     def measures(self) -> tuple[float, ...]:
         """What is weighed by `WEIGHTS`, the first of which stands alone."""
-        return (1, math.log(self.inliers), self.likeness, self.patches, abs(math.log(self.scale)))
+        return (1, math.log(self.inliers), self.likeness, abs(math.log(self.scale)))
 
     @property
     def evidence(self) -> float:
@@ -151,19 +149,17 @@ ENOUGH, ENOUGH_CELLS = 60, 10
 """Points of a known picture, and cells that they lie in, below which it is not sought in part."""
 FEWEST = 8
 """Points that must agree before pixels are compared."""
-WEIGHTS = (-43.1, 6.0, 2.8, 23.5, 15.6)
-"""Of a constant, the logarithm of how many points agree, likeness, patches, and the logarithm of the scale, as more is needed
-where both are at one size: what two strangers share, a caption, a frame, letters of one type, is mostly shown so. By
-logistic regression (`python -m bench.parts --seed 51`) of copies, and of strangers of which `FEWEST` points agree: pages of
-words, scenes with the same balls in other places, players' pages, and what a channel lays around all that it shows."""
+WEIGHTS = (-32.3, 3.9, 21.0, 9.9)
+"""Of a constant, the logarithm of how many points agree, likeness, and the logarithm of the scale, as more is needed where
+both are at one size: what two strangers share, a caption, a frame, letters of one type, is mostly shown so. By logistic
+regression (`python -m bench.parts --seed 51`) of copies, and of strangers of which `FEWEST` points agree: pages of words,
+scenes with the same balls in other places, players' pages, and what a channel lays around all that it shows."""
 LEAST = 2.0
 """Evidence from which a picture is a copy: one more than what any of the 5.7 million pairs of strangers reached there."""
-PATCHES = 4
-"""Patches a side of what both show, in each of which their luminance is compared."""
-FLAT = 4.0
-"""Deviation of luminance, in levels of 256, up to which a patch is plain; where it is in both, it tells nothing."""
-PATCH_ALIKE = 0.7
-"""Correlation from which a patch is alike in both."""
+DIFFER = 10.0
+"""Levels of 256 by which a pixel of what looks alike differs at most."""
+SHOWN = 16
+"""Pixels of a known picture, made small, that a seen one shows at least, to be compared."""
 
 
 def match_points(seen: Points, known: Points) -> PartMatch | None:
@@ -194,53 +190,38 @@ def agreement(seen: Points, known: Points) -> PartMatch | None:
     shown = _region(_frame(seen, _inverse(laying)), known)
     return PartMatch(
         inliers,
-        *_likeness(seen, known, laying, shown),
+        _likeness(seen, known, laying),
         _scale(laying),
         _region(_frame(known, laying), seen),
         shown,
     )
 
 
-def _likeness(seen: Points, known: Points, laying: Floats, shown: Region) -> tuple[float, float]:
-    """How alike both are where they are laid on each other, and the share of patches in which they are.
+def _likeness(seen: Points, known: Points, laying: Floats) -> float:
+    """Of the pixels of the known picture, made small, that the seen one shows, the share that looks the same there.
 
-    The seen picture, as it lies on the known one, is made as small. The one number is the correlation of their luminance
-    (0 where it is less), after the quadratic surface that lies closest was taken from either, so that a sky above a field is not like every
-    other. The other counts correlations of each patch by itself; one is added to the patches that are not plain, so that
-    few of them do not tell much.
+    The seen picture, as it lies on the known one, is made as small, and its brightness and contrast are fitted: by least
+    squares, then again by those pixels that lie near, so that what was laid over a part of it does not count.
     """
     rows, columns = known.small.shape
-    parts = (np.arange(3) + 0.5) / 3
-    across = (np.arange(columns)[:, None] + parts).reshape(-1) / columns
-    down = (np.arange(rows)[:, None] + parts).reshape(-1) / rows
-    x, y = np.meshgrid(known.width * across, known.height * down)
+    thirds = (np.arange(3) + 0.5) / 3
+    x, y = np.meshgrid(
+        (np.arange(columns)[:, None] + thirds).reshape(-1) * (known.width / max(columns, 1)),
+        (np.arange(rows)[:, None] + thirds).reshape(-1) * (known.height / max(rows, 1)),
+    )
     u = laying[0, 0] * x + laying[0, 1] * y + laying[0, 2]
     v = laying[1, 0] * x + laying[1, 1] * y + laying[1, 2]
     inside = ((u >= 0) & (v >= 0) & (u < seen.width) & (v < seen.height))[1::3, 1::3]
-    if inside.sum() < PATCHES * PATCHES or not seen.small.size:
-        return 0.0, 0.0
-    laid_on = _sampled(seen, u, v).reshape(rows, 3, columns, 3).mean(axis=(1, 3))
-    pair = np.stack([known.small[inside], laid_on[inside]], axis=1).astype(np.float64)
-    down, across = (((at - low) / (high - low)).clip(0, 0.999) for at, low, high in (
-        (y[1::3, 1::3][inside] / known.height, shown.top, shown.bottom),
-        (x[1::3, 1::3][inside] / known.width, shown.left, shown.right),
-    ))  # fmt: skip
-    surface = np.stack([np.ones_like(down), across, down, across * across, down * down, across * down], axis=1)
-    rest = pair - surface @ np.linalg.lstsq(surface, pair, rcond=None)[0]
-    (mine, both), (_, theirs) = rest.T @ rest
-    likeness = max(both, 0.0) / math.sqrt(mine * theirs) if min(mine, theirs) > len(rest) else 0.0
-    patch = (down * PATCHES).astype(np.int64) * PATCHES + (across * PATCHES).astype(np.int64)
-
-    def summed(of: Floats) -> Floats:
-        out: Floats = np.bincount(patch, of, PATCHES * PATCHES).astype(np.float64)
-        return out
-
-    count = np.maximum(summed(np.ones(len(patch))), 1)
-    rest = pair - np.stack([summed(side) / count for side in pair.T], axis=1)[patch]
-    mine, theirs, both = summed(rest[:, 0] ** 2), summed(rest[:, 1] ** 2), summed(rest[:, 0] * rest[:, 1])
-    telling_ = np.maximum(mine, theirs) > FLAT * FLAT * count
-    alike_ = both > PATCH_ALIKE * np.sqrt(mine * theirs)
-    return float(likeness), float((alike_ & telling_).sum() / (telling_.sum() + 1))
+    if inside.sum() < SHOWN or not seen.small.size:
+        return 0.0
+    theirs = known.small[inside].astype(np.float64)
+    mine = _sampled(seen, u, v).reshape(rows, 3, columns, 3).mean(axis=(1, 3))[inside]
+    mine = np.stack([mine, np.ones_like(mine)], axis=1)
+    near = np.ones(len(mine), bool)
+    for _ in range(4):
+        off = np.abs(theirs - mine @ np.linalg.lstsq(mine[near], theirs[near], rcond=None)[0])
+        near = off <= 2.5 * (1.5 * np.median(off) + 2)
+    return float((off < DIFFER).mean())
 
 
 def _sampled(of: Points, x: Floats, y: Floats) -> Floats:
