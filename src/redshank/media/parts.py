@@ -123,7 +123,7 @@ class PartMatch(msgspec.Struct, frozen=True):
 
     def measures(self) -> tuple[float, ...]:
         """What is weighed by `WEIGHTS`, the first of which stands alone."""
-        return (1, math.log(self.inliers), self.likeness, abs(math.log(self.scale)))
+        return (1, math.log(min(self.inliers, MANY)), self.likeness, abs(math.log(self.scale)))
 
     @property
     def evidence(self) -> float:
@@ -149,13 +149,15 @@ ENOUGH, ENOUGH_CELLS = 60, 10
 """Points of a known picture, and cells that they lie in, below which it is not sought in part."""
 FEWEST = 8
 """Points that must agree before pixels are compared."""
-WEIGHTS = (-32.3, 3.9, 21.0, 9.9)
+MANY = 40
+"""Points that agree of which more tell nothing more: the caption of a channel has a hundred of them."""
+WEIGHTS = (-48.7, 8.85, 23.0, 13.5)
 """Of a constant, the logarithm of how many points agree, likeness, and the logarithm of the scale, as more is needed where
 both are at one size: what two strangers share, a caption, a frame, letters of one type, is mostly shown so. By logistic
 regression (`python -m bench.parts --seed 51`) of copies, and of strangers of which `FEWEST` points agree: pages of words,
 scenes with the same balls in other places, players' pages, and what a channel lays around all that it shows."""
-LEAST = 2.0
-"""Evidence from which a picture is a copy: one more than what any of the 5.7 million pairs of strangers reached there."""
+LEAST = 1.5
+"""Evidence from which a picture is a copy: two more than what any of the 5.7 million pairs of strangers reached there."""
 DIFFER = 10.0
 """Levels of 256 by which a pixel of what looks alike differs at most."""
 SHOWN = 16
