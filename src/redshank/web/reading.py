@@ -188,7 +188,7 @@ def _why_found(one: Seen, at: datetime) -> Why:
     elif isinstance(finding.where, Part):
         share = finding.where.likeness
         detail = _(
-            "%(n)d points agree, and both look alike by %(share)d %%; the marked region shows %(known)d %% of the known picture"
+            "%(n)d points agree, and %(share)d %% of what both show looks the same; the marked region shows %(known)d %% of the known picture"
         ) % {
             "n": finding.where.inliers,
             "share": round(100 * finding.where.likeness),
