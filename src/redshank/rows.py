@@ -45,9 +45,8 @@ class Turns:
         with transaction.atomic():
             began = time.monotonic()
             yield
-        self._ended = (
-            time.monotonic()
-        )  # Its end counts: others wait while what changed is written, which a busy disk makes long.
+        # Its end counts as well: others wait while what changed is written, which a busy disk makes long.
+        self._ended = time.monotonic()
         if self._ended - began > LONG:
             self.size = min(max(self.size // 2, LEAST), self._most)
         elif self._ended - began < LONG / 2:
@@ -118,9 +117,8 @@ def pick(
     own = "".join(f"{columns[name]} = %s AND " for name in same)
     among, given = _among(wanted)
     locked = f" ORDER BY {columns[by]} FOR UPDATE" if lock and connection.vendor == "postgresql" else ""
-    plain = (
-        "" if connection.vendor == "postgresql" else "+"
-    )  # SQLite's driver makes nothing of what is no plain column.
+    # SQLite's driver makes nothing of what is no plain column.
+    plain = "" if connection.vendor == "postgresql" else "+"
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {', '.join(plain + columns[name] for name in names)} FROM {quote(model._meta.db_table)} "  # noqa: S608, SLF001

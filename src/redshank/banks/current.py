@@ -406,9 +406,8 @@ def _load_once() -> None:
     global _loaded  # noqa: PLW0603 - once a process
     if not _loaded:
         _loaded = True
-        threading.Thread(
-            target=_load, name="known-load"
-        ).start()  # A process that ends waits for it: compilers bear no end.
+        # A process that ends waits for it: compilers bear no end.
+        threading.Thread(target=_load, name="known-load").start()
 
 
 def _load() -> None:

@@ -17,7 +17,7 @@ from redshank.banks.parts import PartIndex
 from redshank.media.parts import Shown, poverty, telling, unpack_points
 
 ROWS = 500
-"""Pictures that are read together: 6 MB."""
+"""Pictures that are read together: 10 MB."""
 BATCH = 800
 
 _lock = threading.Lock()
